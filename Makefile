@@ -1,0 +1,76 @@
+# Everything a checkout needs: Python 3.11 to 3.13, make and git. `make` alone lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Processes pytest may use; each imports TensorFlow once.
+TEST_JOBS ?= 2
+# Overrides for `make run`, for example ARGS="optimizer=sgd seed=1".
+ARGS ?=
+TEST_ARGS ?=
+# `make lock LOCK_ARGS=--upgrade` moves every pin to the newest that fits; plain `make lock` moves as few as it can.
+LOCK_ARGS ?=
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# Wheels only, but for the one package that is published as source. An isolated build would fetch its tools unpinned.
+FROM_LOCK := --require-hashes --only-binary=:all: --no-binary=antlr4-python3-runtime --use-pep517 --no-build-isolation
+COMPILE := $(BIN)/uv --no-config pip compile --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --custom-compile-command "make lock" --quiet $(LOCK_ARGS)
+
+.DELETE_ON_ERROR:
+.PHONY: help run test lint format types lock wheel clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/installed ## run the main job; ARGS="..." are config overrides
+	@$(BIN)/python -m runner $(ARGS)
+
+test: lint types ## lint, types and every test; TEST_ARGS="..." go to pytest
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal $(TEST_ARGS)
+
+lint: $(VENV)/installed ## check style and formatting
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+format: $(VENV)/installed ## format, and mend what can be mended
+	$(BIN)/python -m ruff check --fix-only .
+	$(BIN)/python -m ruff format .
+
+types: $(VENV)/installed ## check types
+	$(BIN)/python -m mypy
+
+lock: | $(BIN)/uv ## pin what pyproject.toml asks for; LOCK_ARGS=--upgrade for newer pins
+	$(COMPILE) pyproject.toml --all-extras --group build --output-file requirements.lock
+	$(COMPILE) --group build --constraints requirements.lock --no-annotate --output-file requirements-build.lock
+
+wheel: $(VENV)/installed ## build the source archive and, from it, the wheel into dist/
+	$(BIN)/python -m build --no-isolation
+
+clean: ## remove what make and the tools made, but never outputs/
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+	find conf models runner tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Set-up, in three steps that are each redone only when what they stand on has changed.
+
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "$(PYTHON) is not Python 3.11, 3.12 or 3.13: name one that is, as in: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) has no venv: install it (Debian and Ubuntu: apt install python3-venv), or name another with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/locked: $(VENV)/created requirements-build.lock requirements.lock
+	@echo "Installing what requirements.lock pins into $(VENV): 2.5 GB, 600 MB of it TensorFlow's download"
+	@$(PIP) install --quiet $(FROM_LOCK) --requirement requirements-build.lock
+	@$(PIP) install $(FROM_LOCK) --requirement requirements.lock
+	@touch $@
+
+$(VENV)/installed: $(VENV)/locked pyproject.toml
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Only what makes a lock, and only if it is not there: pyproject.toml may be ahead of the lock just now.
+$(BIN)/uv:
+	$(MAKE) $(VENV)/locked
