@@ -1,0 +1,72 @@
+"""Errors a user can cause, and how they read.
+
+Every one of them is told in plain words and without a traceback: the key, the value, the reason and
+the fix. Set ``RUNNER_TRACEBACK=1`` to see the traceback too.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+
+class UserError(Exception):
+    """Something the user can put right; ``exit_code`` is what the command line returns."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class DataError(UserError):
+    """The data cannot be had: a download failed, a file is not what it claims to be."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing, damaged, or does not fit the run."""
+
+    exit_code = 3
+
+
+class ConfigError(UserError):
+    """The config or the command line is wrong. One error carries every problem that was found."""
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class Invalid(ValueError):
+    """A value that a dataclass refuses; the loader adds where in the config it stands.
+
+    ``field`` is dotted and relative to the object that raises: ``Invalid("split.test", 2.0, "...")``.
+    """
+
+    def __init__(self, field: str, value: object, reason: str) -> None:
+        super().__init__(f"{field}={shown(value)}: {reason}")
+        self.field = field
+        self.value = value
+        self.reason = reason
+
+
+def shown(value: object) -> str:
+    """``value`` the way it is written in YAML and on the command line."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case list() | tuple():
+            return f"[{', '.join(shown(item) for item in value)}]"
+        case dict():
+            return f"{{{', '.join(f'{key}: {shown(item)}' for key, item in value.items())}}}"
+    return str(value)
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """What to say after an unknown name: the nearest known one, then all of them."""
+    names = list(known)
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    guess = f"did you mean {nearest[0]}? " if nearest else ""
+    return f"{guess}known: {', '.join(names)}" if names else "nothing is known here"
