@@ -1,0 +1,8 @@
+"""Declarative, exactly resumable TensorFlow experiments from Hydra configs."""
+
+from __future__ import annotations
+
+from runner.api import evaluate, run
+from runner.results import Result
+
+__all__ = ["Result", "evaluate", "run"]

@@ -1,0 +1,78 @@
+"""The runner from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from runner.config.compose import compose, plain_errors
+from runner.config.evaluation import evaluation_of
+from runner.config.hydra import experiment_of, id_of, job_part
+from runner.observer import SessionObserver
+from runner.results import Result
+from runner.session import Launch
+from runner.session import run as run_session
+
+
+def run(*overrides: str, observer: SessionObserver | None = None) -> Result:
+    """Runs, resumes or recalls the experiment that the overrides describe.
+
+    ``run("experiment=digits_mlp", "seed=3")`` does what ``runner experiment=digits_mlp seed=3``
+    does, in this process, and returns what came out.
+
+    Args:
+        overrides: as on the command line.
+        observer: is told how it goes; by default it is shown as on the command line.
+
+    Raises:
+        UserError: see `runner.errors`.
+    """
+    config = compose(overrides)
+    return run_session(launch(job_part(config), config.hydra, list(overrides)), _shown(observer))
+
+
+def evaluate(
+    directory: str | Path,
+    *overrides: str,
+    checkpoint: str | int | None = None,
+    observer: SessionObserver | None = None,
+) -> Result:
+    """Evaluates a checkpoint of a saved run; all else comes from the run's saved config.
+
+    The evaluation is a run of its own below ``<directory>/evaluations``; the saved run stays as it
+    is, and evaluating the same again recalls the result.
+
+    Args:
+        directory: the run directory.
+        overrides: changes to the saved config.
+        checkpoint: latest, best, or a number; by default the best one, or else the latest.
+        observer: as for ``run``.
+
+    Raises:
+        UserError: see `runner.errors`.
+    """
+    config = evaluation_of(Path(directory), overrides, checkpoint=checkpoint)
+    return run_session(launch(job_part(config), config.hydra, list(overrides)), _shown(observer))
+
+
+def launch(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Launch:
+    """A composed config, ready to run.
+
+    Raises:
+        ConfigError: with every problem that was found.
+    """
+    with plain_errors(overrides):
+        return Launch(
+            experiment=experiment_of(config),
+            id=id_of(config),
+            config=config,
+            overrides=overrides,
+            hydra=OmegaConf.create({"hydra": hydra}),
+        )
+
+
+def _shown(observer: SessionObserver | None) -> SessionObserver:
+    from runner.report import for_terminal
+
+    return observer or for_terminal()

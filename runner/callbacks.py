@@ -1,0 +1,102 @@
+"""What watches the rows of a phase and may end it. Their memory is part of every checkpoint."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from runner.errors import Invalid, UserError
+
+
+class Diverged(UserError):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Callback(ABC):
+    """Sees every row of a train phase as it is written."""
+
+    @abstractmethod
+    def after_row(self, values: Mapping[str, float], memory: dict[str, Any]) -> str | None:
+        """Returns why the phase should end now, or None to go on.
+
+        Args:
+            values: the row's numbers as split/name, such as ``validation/accuracy``.
+            memory: JSON data to keep from one call to the next, also across a resume.
+        """
+
+    def watched(self) -> str | None:
+        """The number without which this does nothing, as split/name; some phase has to produce it."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopOnNaN(Callback):
+    """Fails the run when a loss is NaN or infinite, before that state is saved."""
+
+    def after_row(self, values: Mapping[str, float], memory: dict[str, Any]) -> str | None:
+        for name, value in values.items():
+            if name.endswith("/loss") and not math.isfinite(value):
+                raise Diverged(
+                    f"{name} is {value}; try a smaller optimizer.learning_rate or "
+                    "optimizer.clipnorm=1.0, or go on regardless with ~callbacks.stop_on_nan"
+                )
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopBelow(Callback):
+    """Ends the phase when a number has fallen below a limit."""
+
+    metric: str
+    """As split/name: train/loss."""
+    limit: float
+    """What it has to fall below."""
+
+    def watched(self) -> str | None:
+        return self.metric
+
+    def after_row(self, values: Mapping[str, float], memory: dict[str, Any]) -> str | None:
+        if self.metric in values and values[self.metric] < self.limit:
+            return f"{self.metric} fell below {self.limit:g}"
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlyStopping(Callback):
+    """Ends the phase when a number has not improved for a while."""
+
+    metric: str
+    """As split/name: validation/loss."""
+    mode: Literal["max", "min"] = "min"
+    """Whether more is better."""
+    patience: int = 5
+    """How many evaluations in a row may pass without an improvement."""
+    min_delta: float = 0.0
+    """What counts as an improvement must exceed the best by more than this."""
+
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise Invalid("patience", self.patience, "give a count of at least 1")
+
+    def watched(self) -> str | None:
+        return self.metric
+
+    def after_row(self, values: Mapping[str, float], memory: dict[str, Any]) -> str | None:
+        if self.metric not in values:
+            return None
+        value = values[self.metric]
+        if "best" not in memory or self._improves(value, memory["best"]):
+            memory.update(best=value, since=0)
+        else:
+            memory["since"] += 1
+        if memory["since"] < self.patience:
+            return None
+        return f"{self.metric} has not improved on {memory['best']:.4g} for {self.patience} evaluations"
+
+    def _improves(self, value: float, best: float) -> bool:
+        gain = value - best if self.mode == "max" else best - value
+        return gain > self.min_delta

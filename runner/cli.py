@@ -1,0 +1,127 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from runner.errors import ConfigError, UserError, suggestion
+
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    """The `runner` command: 0 done, 1 failed, 2 bad config or usage, 3 a checkpoint problem."""
+    # What a config names may stand in the directory one works in.
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Does what the arguments say and returns the exit code."""
+    try:
+        return _command(arguments)(arguments)
+    except UserError as error:
+        _tell(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("runner: interrupted; run the same command to go on", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _command(arguments: Sequence[str]) -> Callable[[Sequence[str]], int]:
+    first = arguments[0] if arguments else ""
+    if not first or first.startswith(("-", "~")) or "=" in first:
+        return _launch
+    from runner import commands
+
+    known = {
+        "evaluate": commands.evaluate,
+        "ls": commands.ls,
+        "show": commands.show,
+        "checkpoints": commands.checkpoints,
+    }
+    if first not in known:
+        raise ConfigError(f"{first}: no such command, and no key=value; {suggestion(first, known)}")
+    return lambda rest: known[first](rest[1:])
+
+
+def _launch(arguments: Sequence[str]) -> int:
+    """Hands the command line to Hydra, which composes and runs once, or once for every trial."""
+    # Hydra would print its own errors and leave with 1; with this, they reach `plain_errors`.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    import hydra
+
+    from runner.config.compose import plain_errors
+    from runner.config.hydra import CONFIG_NAME, VERSION_BASE, config_directory, register
+
+    register()
+    job = _Job()
+    sys.argv = ["runner", *_with_absolute_config_path(arguments)]
+    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    with plain_errors(overrides):
+        main = hydra.main(
+            config_path=config_directory(), config_name=CONFIG_NAME, version_base=VERSION_BASE
+        )
+        main(job)()
+    return max(job.exit_codes, default=0)
+
+
+class _Job:
+    """What Hydra calls with a composed config. A trial that fails does not end the sweep."""
+
+    def __init__(self) -> None:
+        self.exit_codes: list[int] = []
+
+    def __call__(self, config: object) -> None:
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+        from omegaconf import DictConfig
+
+        from runner import api, session
+        from runner.report import for_terminal
+
+        if not isinstance(config, DictConfig):
+            raise TypeError(f"Hydra passed a {type(config).__name__}")
+        hydra: Any = HydraConfig.get()
+        overrides = list(hydra.overrides.task)
+        if hydra.mode is RunMode.MULTIRUN:
+            print(f"\ntrial {hydra.job.num}: {' '.join(overrides)}")
+        try:
+            session.run(api.launch(config, hydra, overrides), for_terminal())
+            self.exit_codes.append(0)
+        except UserError as error:
+            _tell(error)
+            self.exit_codes.append(error.exit_code)
+
+
+def _with_absolute_config_path(arguments: Sequence[str]) -> list[str]:
+    """Hydra takes a relative --config-path from the source file; people mean the working directory."""
+    result = list(arguments)
+    for index, argument in enumerate(result):
+        flag, equals, value = argument.partition("=")
+        if flag in ("--config-path", "-cp") and (equals or index + 1 < len(result)):
+            place = Path(value if equals else result[index + 1])
+            target = str(place.absolute()) if place.is_dir() else str(place)
+            result[index if equals else index + 1] = f"{flag}={target}" if equals else target
+    return result
+
+
+def _tell(error: UserError) -> None:
+    if os.environ.get("RUNNER_TRACEBACK"):
+        import traceback
+
+        traceback.print_exception(error)
+        return
+    problems = error.problems if isinstance(error, ConfigError) else [str(error)]
+    lines = (
+        [f"runner: {problems[0]}"]
+        if len(problems) == 1
+        else [f"runner: {len(problems)} problems", *(f"  {problem}" for problem in problems)]
+    )
+    print("\n".join(lines), file=sys.stderr)

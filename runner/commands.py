@@ -1,0 +1,176 @@
+"""The commands that look at saved runs. None of them but ``evaluate`` imports TensorFlow."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from runner.checkpoint.manifest import Manifest, read_manifests
+from runner.config.compose import compose
+from runner.config.hydra import experiment_of
+from runner.errors import ConfigError, UserError, suggestion
+from runner.report.tables import (
+    checkpoint_table,
+    number,
+    places,
+    result_table,
+    run_table,
+    shown_path,
+)
+from runner.rundir import RunDirectory, RunRecord, find_runs
+
+_OUTPUTS = Path("outputs")
+
+
+def evaluate(arguments: Sequence[str]) -> int:
+    """`runner evaluate RUN [--checkpoint latest|best|N] [overrides]`"""
+    from runner.api import evaluate as evaluate_run
+
+    parser = _parser("evaluate", "Evaluate a checkpoint of a saved run.")
+    parser.add_argument("--checkpoint", metavar="latest|best|N")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    given = parser.parse_args(arguments)
+    evaluate_run(find_run(given.run), *given.overrides, checkpoint=given.checkpoint)
+    return 0
+
+
+def ls(arguments: Sequence[str]) -> int:
+    """`runner ls [DIRECTORY]`"""
+    parser = argparse.ArgumentParser("runner ls", description="List the runs below a directory.")
+    parser.add_argument("directory", nargs="?", default=_OUTPUTS, type=Path)
+    given = parser.parse_args(arguments)
+    runs = find_runs(given.directory)
+    if not runs:
+        raise UserError(f"there are no runs below {given.directory.absolute()}")
+    rows = []
+    for path in runs:
+        record = _read(path)
+        rows.append(
+            {
+                "run": shown_path(path),
+                "id": record.id,
+                "status": status(RunDirectory(path), record),
+                "step": record.sittings[-1].to_step if record.sittings else None,
+                "result": _headline(RunDirectory(path), record),
+            }
+        )
+    _console().print(run_table(rows))
+    return 0
+
+
+def show(arguments: Sequence[str]) -> int:
+    """`runner show RUN`"""
+    given = _parser("show", "What ran, how far it got, what came out.").parse_args(arguments)
+    directory = RunDirectory(find_run(given.run))
+    record, console = _read(directory.path), _console()
+    console.print(f"{record.name} {record.id}: {status(directory, record)}")
+    for sitting in record.sittings:
+        steps = f"step {sitting.from_step} to {sitting.to_step}"
+        console.print(
+            f"  {sitting.started}  {steps}  {sitting.outcome or 'did not end'}  {sitting.host}"
+        )
+    versions = "  ".join(f"{name} {version}" for name, version in record.versions.items())
+    console.print(f"  {versions}")
+    result = directory.result(record)
+    if result is not None:
+        console.print()
+        console.print(result_table(result))
+        for line in ["", *places(result)]:
+            console.print(line, markup=False)
+    return 0
+
+
+def checkpoints(arguments: Sequence[str]) -> int:
+    """`runner checkpoints RUN [--verify]`"""
+    parser = _parser("checkpoints", "List a run's checkpoints.")
+    parser.add_argument(
+        "--verify", action="store_true", help="read every file and compare its SHA-256"
+    )
+    given = parser.parse_args(arguments)
+    directory = _checkpoint_directory(find_run(given.run))
+    manifests = read_manifests(directory)
+    if not manifests:
+        raise UserError(f"there are no checkpoints in {directory}")
+    faults = [manifest.fault(directory) if given.verify else None for manifest in manifests]
+    rows = [_checkpoint_row(manifest) for manifest in manifests]
+    for row, fault in zip(rows, faults, strict=True):
+        row["intact"] = (fault or "yes") if given.verify else "not read"
+    _console().print(checkpoint_table(rows))
+    return 3 if any(faults) else 0
+
+
+def find_run(text: str) -> Path:
+    """The run directory that a path or the start of an id means.
+
+    Raises:
+        ConfigError: there is none, or more than one.
+    """
+    path = Path(text)
+    if (path / "run.json").is_file():
+        return path
+    runs = find_runs(_OUTPUTS)
+    matching = [run for run in runs if run.name == text] or [
+        run for run in runs if run.name.startswith(text)
+    ]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        listed = ", ".join(shown_path(run) for run in matching)
+        raise ConfigError(f"RUN={text}: more than one run begins so: {listed}")
+    known = [run.name for run in reversed(runs)]
+    raise ConfigError(
+        f"RUN={text}: no such directory with a run.json, and no such id; {suggestion(text, known)}"
+    )
+
+
+def status(directory: RunDirectory, record: RunRecord) -> str:
+    """As recorded, but a run that no process holds is not running."""
+    if record.status != "running":
+        return record.status
+    return "running" if directory.is_locked() else "interrupted"
+
+
+def _read(path: Path) -> RunRecord:
+    record = RunDirectory(path).read()
+    if record is None:
+        raise UserError(f"{path} has no run.json")
+    return record
+
+
+def _headline(directory: RunDirectory, record: RunRecord) -> str:
+    result = directory.result(record)
+    if result is None or not result.metrics:
+        return ""
+    last = list(result.metrics.values())[-1]
+    return "  ".join(f"{name} {number(value)}" for name, value in last.items())
+
+
+def _checkpoint_directory(run: Path) -> Path:
+    config = compose(["run.dir=" + str(run)], directory=run / ".hydra")
+    return Path(experiment_of(config).checkpoint.directory)
+
+
+def _checkpoint_row(manifest: Manifest) -> dict[str, object]:
+    size = sum(entry["bytes"] for entry in manifest.files.values())
+    metrics = "  ".join(f"{name} {number(value)}" for name, value in manifest.metrics.items())
+    return {
+        "checkpoint": manifest.name,
+        "step": manifest.step,
+        "epoch": f"{manifest.epoch:.2f}",
+        "phase": manifest.phase,
+        "metrics": metrics,
+        "size": f"{size / 1e6:.2f} MB",
+    }
+
+
+def _parser(command: str, description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(f"runner {command}", description=description)
+    parser.add_argument("run", metavar="RUN", help="a run directory, or the start of an id")
+    return parser
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True)

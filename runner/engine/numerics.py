@@ -1,0 +1,45 @@
+"""Process-wide settings that can change bits."""
+
+from __future__ import annotations
+
+import os
+
+import keras
+import tensorflow as tf
+
+from runner.engine.spec import EngineSpec
+from runner.errors import ConfigError
+
+
+def available_cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def apply(spec: EngineSpec, *, threads: int, seed: int) -> None:
+    """Sets threads, determinism, dtype policy and every global seed, as in a fresh process.
+
+    Raises:
+        ConfigError: TensorFlow already runs with another number of threads in this process.
+    """
+    _set_threads(threads)
+    keras.backend.clear_session()
+    if spec.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.config.set_dtype_policy(spec.dtype_policy)
+    keras.utils.set_random_seed(seed)
+
+
+def _set_threads(threads: int) -> None:
+    present = tf.config.threading.get_intra_op_parallelism_threads()
+    if present == threads:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    except RuntimeError as error:
+        # 0 stands for one per core, which a notebook that used TensorFlow before has settled on.
+        if (present or available_cores()) != threads:
+            raise ConfigError(
+                f"engine.threads={threads}: TensorFlow already runs with {present} in this process; "
+                "start this run in a process of its own"
+            ) from error

@@ -1,0 +1,34 @@
+"""The config of the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from runner.errors import Invalid
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSpec:
+    """How steps are computed. All but ``max_chunk`` can change bits, and so belongs to the run's id."""
+
+    compile: Literal["graph", "xla", "eager"] = "graph"
+    """One graph for a chunk of steps, the same compiled by XLA, or op by op for debugging."""
+    dtype_policy: Literal[
+        "float32", "float64", "bfloat16", "float16", "mixed_bfloat16", "mixed_float16"
+    ] = "float32"
+    """Keras's global dtype policy."""
+    deterministic: bool = True
+    """Only ops that give the same bits every time; TensorFlow refuses those it cannot make so."""
+    threads: int | None = None
+    """Threads within an op. null takes one per core on the first launch and keeps to it."""
+    limit_steps: int | None = None
+    """No train phase goes further than this; for trying things out."""
+    max_chunk: int = 100
+    """The most steps in one call; bits do not depend on it."""
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "limit_steps", "max_chunk"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise Invalid(name, value, "give a count of at least 1")

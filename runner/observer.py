@@ -1,0 +1,26 @@
+"""What is told about a run while it goes, to whoever shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from runner.config import Experiment
+from runner.phases import Observer
+from runner.results import Result
+
+
+class SessionObserver(Observer, Protocol):
+    """Is told about the run as a whole too."""
+
+    def recalled(self, result: Result, *, changed: list[str]) -> None:
+        """The run was finished before; ``changed`` are the source files that differ since."""
+
+    def started(self, experiment: Experiment, directory: Path, *, changed: list[str]) -> None:
+        """A sitting begins."""
+
+    def restored(self, checkpoint: Path | None, *, step: int) -> None:
+        """The state is there: from a checkpoint, or from scratch."""
+
+    def finished(self, result: Result) -> None:
+        """The run is complete."""

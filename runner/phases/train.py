@@ -1,0 +1,141 @@
+"""Optimizer updates up to an absolute step, with rows, evaluations and saves on their exact steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from runner.phases.base import Given, Phase, Row, named, row
+from runner.schedule import Epochs, Every, Until
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A measurement in the middle of training."""
+
+    data: str = "validation"
+    """The split to measure on."""
+    every: Every = field(default_factory=lambda: Every(epochs=1))
+    """When; the end of the phase always is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Phase):
+    """Trains until a limit, counted from the beginning of the phase."""
+
+    trains: ClassVar[bool] = True
+    data: str = "train"
+    """The split to train on."""
+    until: Until
+    """Where the phase ends."""
+    evaluate: Evaluation | None = None
+    """What is measured on the way."""
+
+    def splits(self) -> Iterable[str]:
+        return [self.data] if self.evaluate is None else [self.data, self.evaluate.data]
+
+    def evaluates(self) -> Iterable[str]:
+        return [] if self.evaluate is None else [self.evaluate.data]
+
+    def run(self, given: Given) -> None:
+        loop = _Loop(self, given)
+        given.observer.phase_started(
+            given.name, step=loop.start + loop.step, until=loop.start + loop.last
+        )
+        loop.run()
+        given.observer.phase_ended(given.name, reason=given.state.progress.record.stopped)
+
+
+class _Loop:
+    """One sitting of a train phase. Steps here count from the beginning of the phase."""
+
+    def __init__(self, phase: Train, given: Given) -> None:
+        self._phase = phase
+        self._given = given
+        self._epochs: Epochs = given.data.epochs(phase.data)
+        self.start = given.state.progress.record.phase_start
+        self.step = given.state.step - self.start
+        limit = given.engine.limit_steps
+        last = phase.until.last_step(self._epochs)
+        self.last = last if limit is None else min(last, limit)
+        self._train_s = 0.0
+        self._logged_step = self.step
+        self._saved_at = self._evaluated_at = self._logged_at = given.clock()
+
+    def run(self) -> None:
+        given = self._given
+        chunks = given.data.training(self._phase.data, offset=self.start, spans=self._spans())
+        begun = given.clock()
+        for (_, stop), chunk in zip(self._spans(), chunks, strict=False):
+            given.engine.train(chunk)
+            self._train_s += given.clock() - begun
+            self.step = stop
+            given.state.progress.step.assign(self.start + stop)
+            given.observer.advanced(step=self.start + stop, epoch=self._epochs.at(stop))
+            self._act()
+            if given.state.progress.record.stopped:
+                break
+            begun = given.clock()
+
+    def _spans(self) -> Iterator[tuple[int, int]]:
+        """The chunks ahead: each ends where something is due, or at the engine's limit.
+
+        They follow from the step alone, so the pipeline that reads ahead and the loop that reads
+        along each ask for their own.
+        """
+        step = self.step
+        rhythms = [self._given.log_every, self._given.save_every]
+        if self._phase.evaluate:
+            rhythms.append(self._phase.evaluate.every)
+        while step < self.last and not self._given.state.progress.record.stopped:
+            due = [rhythm.after(step, self._epochs) for rhythm in rhythms]
+            limits = [
+                self.last,
+                step + self._given.engine.max_chunk,
+                *(d for d in due if d is not None),
+            ]
+            stop = min(limits)
+            yield step, stop
+            step = stop
+
+    def _act(self) -> None:
+        """What is due after a step, the save last: what it saves includes the rows before it."""
+        at_end = self.step == self.last
+        if at_end or self._is_due(self._given.log_every, self._logged_at):
+            self._log()
+        measured: Mapping[str, float] = {}
+        evaluation = self._phase.evaluate
+        if evaluation and (at_end or self._is_due(evaluation.every, self._evaluated_at)):
+            measured = self._evaluate(evaluation)
+        at_end = at_end or self._given.state.progress.record.stopped is not None
+        due = at_end or self._is_due(self._given.save_every, self._saved_at)
+        if due or self._given.would_be_best(measured):
+            self._given.save(epoch=self._epochs.at(self.step), metrics=measured)
+            self._saved_at = self._given.clock()
+
+    def _is_due(self, rhythm: Every, last_time: float) -> bool:
+        return rhythm.due(self.step, self._epochs, elapsed_s=self._given.clock() - last_time)
+
+    def _log(self) -> None:
+        rate = (self.step - self._logged_step) / self._train_s if self._train_s else 0.0
+        values = {**self._given.engine.read_training_metrics(), "steps_per_s": round(rate, 1)}
+        self._logged_step, self._train_s, self._logged_at = self.step, 0.0, self._given.clock()
+        self._write(self._phase.data, values)
+
+    def _evaluate(self, evaluation: Evaluation) -> Mapping[str, float]:
+        values = self._given.engine.evaluate(self._given.data.evaluation(evaluation.data))
+        self._evaluated_at = self._given.clock()
+        self._write(evaluation.data, values)
+        return named(evaluation.data, values)
+
+    def _write(self, split: str, values: Mapping[str, float]) -> None:
+        given = self._given
+        epoch = self._epochs.at(self.step)
+        written: Row = row(given, split=split, step=given.state.step, epoch=epoch, values=values)
+        given.write(written)
+        given.observer.row_written(written)
+        record = given.state.progress.record
+        for name, callback in given.callbacks.items():
+            memory = record.callbacks.setdefault(name, {})
+            record.stopped = callback.after_row(named(split, values), memory) or record.stopped

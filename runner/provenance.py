@@ -1,0 +1,86 @@
+"""What a result depends on besides its config: versions, machine, code."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from runner.config import Experiment
+from runner.targets import Target, sources
+
+_PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "hydra-core", "omegaconf")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide about bits, found without importing them."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """The processor and the system."""
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "python": sys.executable,
+    }
+
+
+def git() -> dict[str, Any]:
+    """The revision of the working directory's repository and the files that differ from it."""
+    revision = _git("rev-parse", "HEAD")
+    if revision is None:
+        return {}
+    dirty = _git("status", "--porcelain", "--untracked-files=no") or ""
+    return {"revision": revision.strip(), "dirty": [line[3:] for line in dirty.splitlines()]}
+
+
+def source_hashes(experiment: Experiment) -> dict[str, str]:
+    """SHA-256 by file of the code behind every target of the experiment."""
+    parts = [experiment.data, experiment.task, *experiment.phases.values()]
+    parts += experiment.callbacks.values()
+    names = [f"{type(part).__module__}.{type(part).__qualname__}" for part in parts]
+    targets = [experiment.model, experiment.optimizer, *vars(experiment.task).values()]
+    return sources({*names, *_names(targets)})
+
+
+def changed(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """The files whose content differs, that are new or that are gone."""
+    return sorted(path for path in {*before, *now} if before.get(path) != now.get(path))
+
+
+def _names(value: Any) -> set[str]:
+    match value:
+        case Target():
+            return {value.name, *_names(value.arguments)}
+        case dict():
+            return {name for item in value.values() for name in _names(item)}
+        case list():
+            return {name for item in value for name in _names(item)}
+    return set()
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _processor() -> str:
+    path = Path("/proc/cpuinfo")
+    if path.exists():
+        for line in path.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()

@@ -1,0 +1,155 @@
+"""One sitting: build, restore, phases, result."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from runner.checkpoint.manifest import Manifest
+from runner.checkpoint.store import CheckpointStore, Moment
+from runner.config import Experiment
+from runner.engine.numerics import available_cores
+from runner.experiment import build
+from runner.observer import SessionObserver
+from runner.phases import Given, Row
+from runner.results import Result, last_values
+from runner.rows import Rows
+from runner.rundir import RunDirectory, RunRecord
+from runner.state import Record
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """The live objects of a sitting.
+
+    Args:
+        experiment: what to do.
+        run: its id.
+        choices: what earlier sittings chose automatically; a first one puts its choices in.
+
+    Raises:
+        ConfigError: something cannot be built.
+    """
+
+    def __init__(self, experiment: Experiment, *, run: str, choices: dict[str, Any]) -> None:
+        self._experiment = experiment
+        self._run = run
+        threads = choices.setdefault("threads", experiment.engine.threads or available_cores())
+        self._built = build(experiment, threads=threads)
+        self._state = self._built.state
+        spec = experiment.checkpoint
+        parts = self._state.parts(spec.keys)
+        self._store = CheckpointStore(spec, parts, directory=Path(spec.directory), run=run)
+
+    def work(self, directory: RunDirectory, record: RunRecord, observer: SessionObserver) -> Result:
+        """Restores, does what is left of the phases, and says what came out.
+
+        Raises:
+            CheckpointError: no checkpoint to start from, or a save failed.
+        """
+        self._rows = Rows(directory.rows)
+        self._observer = observer
+        checkpoint = self._restore()
+        sitting = record.sittings[-1]
+        sitting.restored = str(checkpoint) if checkpoint else None
+        sitting.from_step = self._state.step
+        directory.write(record)
+        observer.restored(checkpoint, step=self._state.step)
+        try:
+            self._do_phases()
+        finally:
+            sitting.to_step = self._state.step
+        return self._result(directory.path)
+
+    def _restore(self) -> Path | None:
+        """Restores; the rows are cut back to those that the checkpoint knows of."""
+        self._store.open()
+        checkpoint = self._store.start()
+        if checkpoint is not None:
+            manifest = self._store.restore(checkpoint)
+            is_own = manifest is not None and manifest.run == self._run
+            self._place(manifest, is_own=is_own)
+        self._rows.cut(self._state.progress.record.rows)
+        return checkpoint
+
+    def _place(self, manifest: Manifest | None, *, is_own: bool) -> None:
+        """Settles where in the run the restored state stands."""
+        spec, progress = self._experiment.checkpoint, self._state.progress
+        if spec.partial and not is_own:
+            # A warm start: only values were taken over, and the run begins at its beginning.
+            progress.step.assign(0)
+            self._built.engine.read_training_metrics()
+            return
+        if manifest is not None and "progress" not in spec.keys.values():
+            progress.step.assign(manifest.step)
+            progress.record = Record(**manifest.record)
+        if not is_own:
+            progress.record = Record.continuing(progress.record)
+
+    def _do_phases(self) -> None:
+        for name, phase in self._experiment.phases.items():
+            record = self._state.progress.record
+            if name in record.done:
+                continue
+            if record.phase != name:
+                record.begin(name, step=self._state.step)
+            phase.run(self._given(name))
+            self._state.progress.record.done.append(name)
+
+    def _given(self, name: str) -> Given:
+        experiment = self._experiment
+        return Given(
+            name=name,
+            state=self._state,
+            engine=self._built.engine,
+            data=self._built.data,
+            log_every=experiment.tracking.log_every,
+            save_every=experiment.checkpoint.every,
+            save=self._save,
+            would_be_best=self._store.would_be_best,
+            borrow=self._borrow,
+            write=self._write,
+            observer=self._observer,
+            callbacks=experiment.callbacks,
+        )
+
+    def _save(self, *, epoch: float, metrics: Mapping[str, float]) -> None:
+        record = self._state.progress.record
+        # Rows first: a checkpoint counts on the rows it knows of.
+        self._rows.sync()
+        record.saves += 1
+        moment = Moment(
+            order=record.saves,
+            step=self._state.step,
+            epoch=epoch,
+            phase=str(record.phase),
+            metrics=dict(metrics),
+            record=vars(record),
+        )
+        manifest = self._store.save(moment)
+        self._observer.saved(manifest.name, is_best=manifest == self._store.best)
+
+    def _write(self, row: Row) -> None:
+        self._rows.append(row)
+        self._state.progress.record.rows += 1
+
+    @contextmanager
+    def _borrow(self, which: str | int) -> Iterator[int]:
+        with self._store.borrowed(self._store.find(which)) as manifest:
+            yield manifest.step if manifest else self._state.step
+
+    def _result(self, directory: Path) -> Result:
+        best = self._store.best
+        return Result(
+            id=self._run,
+            name=self._experiment.name,
+            directory=directory,
+            metrics=last_values(self._rows.read()),
+            step=self._state.step,
+            checkpoints=[self._store.path(manifest) for manifest in self._store.manifests],
+            best=self._store.path(best) if best else None,
+        )
