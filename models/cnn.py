@@ -10,7 +10,7 @@ def cnn(
     *,
     shape: Sequence[int],
     outputs: int,
-    filters: Sequence[int] = (16, 32),
+    filters: Sequence[int] = (32, 64),
     dense: int = 64,
     dropout: float = 0.2,
 ) -> keras.Model:

@@ -10,7 +10,7 @@ def mlp(
     *,
     shape: Sequence[int],
     outputs: int,
-    hidden: Sequence[int] = (128,),
+    hidden: Sequence[int] = (256, 128),
     activation: str = "relu",
     dropout: float = 0.2,
 ) -> keras.Model:

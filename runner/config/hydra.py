@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from runner.config.identity import run_id
 from runner.config.schema import Experiment, load
+from runner.errors import ConfigError
 
 CONFIG_NAME = "config"
 VERSION_BASE = "1.3"
@@ -100,9 +102,26 @@ def id_of(config: DictConfig) -> str:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """The config as plain data, interpolations resolved."""
+    """The config as plain data, interpolations resolved.
+
+    Raises:
+        ConfigError: a mandatory value is missing.
+    """
+    missing = list(_missing(OmegaConf.to_container(job_part(config)), ""))
+    if missing:
+        raise ConfigError([f"{key}: is mandatory; add {key}=... to the command" for key in missing])
     content = OmegaConf.to_container(job_part(config), resolve=True)
     return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+
+
+def _missing(content: Any, key: str) -> Iterator[str]:
+    """The keys of mandatory values that were not given; OmegaConf's own search stops at the first
+    interpolation of one."""
+    if content == "???":
+        yield key
+    if isinstance(content, dict):
+        for name, value in content.items():
+            yield from _missing(value, f"{key}.{name}" if key else str(name))
 
 
 def _resolve_run_id(*, _root_: DictConfig) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import difflib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Union
 
 from runner.errors import Invalid, shown, suggestion
@@ -56,8 +57,6 @@ def convert(kind: Any, value: object, key: str) -> Any:
 def _scalar(kind: Any, value: object, key: str) -> Any:
     if kind is float and type(value) is int:
         return float(value)
-    if value == "???":
-        raise Mismatch(f"{key}: is mandatory; add {key}=... to the command")
     if type(value) is not kind and not (kind is type(None) and value is None):
         raise Mismatch(f"{key}={shown(value)}: give {_NAMES.get(kind, kind.__name__)}")
     return value
@@ -139,7 +138,8 @@ def _named_class(kind: type, name: object, key: str) -> Any:
     """The class that ``_target_`` names, which is ``kind`` or one derived from it."""
     if name is None:
         if _is_open(kind):
-            raise Mismatch(f"{_join(key, TARGET)}: is missing; name the class, a {kind.__name__}")
+            fix = f"name a {kind.__name__}, or drop this entry with {key}=null"
+            raise Mismatch(f"{_join(key, TARGET)}: is missing; {fix}")
         return kind
     place = f"{_join(key, TARGET)}={shown(name)}"
     _located(name, place)
@@ -178,7 +178,7 @@ def _target(value: object, key: str) -> Target:
             f"{_join(key, argument)}={shown(item)}: {name} has no such argument; "
             f"{suggestion(argument, parameters)}"
             for argument, item in given.items()
-            if argument not in parameters and not called.open
+            if argument not in parameters and not (called.open and _is_new(argument, parameters))
         ]
         problems += [
             f"{_join(key, argument)}: is missing; {name} needs it"
@@ -190,6 +190,11 @@ def _target(value: object, key: str) -> Target:
         for argument, item in given.items()
     ]
     return Target(name, _collect(arguments, dict, problems, nested=True), key)
+
+
+def _is_new(argument: str, parameters: Iterable[str]) -> bool:
+    """Whether this is nobody's misspelling, and so may be meant for ``**kwargs``."""
+    return not difflib.get_close_matches(argument, parameters, n=1, cutoff=0.75)
 
 
 def _located(name: object, place: str) -> Any:

@@ -1,0 +1,68 @@
+"""What the tests share: a working directory of their own, and the runner in it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command gave."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def cli(
+    workdir: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Done]]:
+    """Runs a command in this process, which saves the seconds that importing TensorFlow takes."""
+    from runner.cli import run_command
+
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setitem(os.environ, "HYDRA_FULL_ERROR", "1")
+
+    def command(*arguments: str) -> Done:
+        GlobalHydra.instance().clear()
+        capfd.readouterr()
+        code = run_command(arguments)
+        return Done(code, *capfd.readouterr())
+
+    yield command
+    GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def process(workdir: Path) -> Callable[..., Done]:
+    """Runs a command in a process of its own."""
+
+    def command(*arguments: str, **environment: str) -> Done:
+        done = subprocess.run(
+            [sys.executable, "-m", "runner", *arguments],
+            capture_output=True,
+            text=True,
+            cwd=workdir,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return command
