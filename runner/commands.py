@@ -6,12 +6,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from runner.checkpoint.manifest import Manifest, read_manifests
 from runner.config.compose import compose
 from runner.config.hydra import experiment_of
 from runner.errors import ConfigError, UserError, suggestion
+from runner.report.console import plain_console
 from runner.report.tables import (
     checkpoint_table,
     number,
@@ -51,13 +50,12 @@ def ls(arguments: Sequence[str]) -> int:
         rows.append(
             {
                 "run": shown_path(path),
-                "id": record.id,
                 "status": status(RunDirectory(path), record),
-                "step": record.sittings[-1].to_step if record.sittings else None,
+                "step": _last_step(path, record),
                 "result": _headline(RunDirectory(path), record),
             }
         )
-    _console().print(run_table(rows))
+    plain_console().print(run_table(rows))
     return 0
 
 
@@ -65,7 +63,7 @@ def show(arguments: Sequence[str]) -> int:
     """`runner show RUN`"""
     given = _parser("show", "What ran, how far it got, what came out.").parse_args(arguments)
     directory = RunDirectory(find_run(given.run))
-    record, console = _read(directory.path), _console()
+    record, console = _read(directory.path), plain_console()
     console.print(f"{record.name} {record.id}: {status(directory, record)}")
     for sitting in record.sittings:
         steps = f"step {sitting.from_step} to {sitting.to_step}"
@@ -98,7 +96,7 @@ def checkpoints(arguments: Sequence[str]) -> int:
     rows = [_checkpoint_row(manifest) for manifest in manifests]
     for row, fault in zip(rows, faults, strict=True):
         row["intact"] = (fault or "yes") if given.verify else "not read"
-    _console().print(checkpoint_table(rows))
+    plain_console().print(checkpoint_table(rows))
     return 3 if any(faults) else 0
 
 
@@ -140,6 +138,15 @@ def _read(path: Path) -> RunRecord:
     return record
 
 
+def _last_step(path: Path, record: RunRecord) -> int | str:
+    """Where the run stands: where its last sitting ended or, if it was killed, its last checkpoint."""
+    step = record.sittings[-1].to_step if record.sittings else None
+    if step is not None:
+        return step
+    manifests = read_manifests(_checkpoint_directory(path))
+    return manifests[-1].step if manifests else 0
+
+
 def _headline(directory: RunDirectory, record: RunRecord) -> str:
     result = directory.result(record)
     if result is None or not result.metrics:
@@ -170,7 +177,3 @@ def _parser(command: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(f"runner {command}", description=description)
     parser.add_argument("run", metavar="RUN", help="a run directory, or the start of an id")
     return parser
-
-
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=True)

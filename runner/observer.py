@@ -24,3 +24,6 @@ class SessionObserver(Observer, Protocol):
 
     def finished(self, result: Result) -> None:
         """The run is complete."""
+
+    def closed(self) -> None:
+        """The sitting is over, whatever its end; nothing more is told."""

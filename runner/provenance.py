@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -12,7 +13,15 @@ from typing import Any
 from runner.config import Experiment
 from runner.targets import Target, sources
 
-_PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "hydra-core", "omegaconf")
+_PACKAGES = (
+    "tensorflow",
+    "tensorflow-cpu",
+    "keras",
+    "numpy",
+    "scikit-learn",
+    "hydra-core",
+    "omegaconf",
+)
 
 
 def versions() -> dict[str, str]:
@@ -31,6 +40,7 @@ def machine() -> dict[str, Any]:
     return {
         "system": platform.platform(),
         "processor": _processor(),
+        "cores": os.cpu_count(),
         "python": sys.executable,
     }
 

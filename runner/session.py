@@ -9,6 +9,8 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,7 +65,7 @@ def run(launch: Launch, observer: SessionObserver) -> Result:
         record.sittings.append(_sitting(changed))
         _describe(record)
         observer.started(experiment, directory.path, changed=changed)
-        with _Recording(directory, record):
+        with _Recording(directory, record), _closing(observer):
             result = _work(launch, directory, record, observer)
             record.result = result.as_json()
         observer.finished(result)
@@ -94,6 +96,14 @@ class _Recording:
             record.status, sitting.outcome = "failed", f"{type(error).__name__}: {error}"
             log.info("the sitting failed", exc_info=error)
         self._directory.write(record)
+
+
+@contextmanager
+def _closing(observer: SessionObserver) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        observer.closed()
 
 
 def _work(

@@ -58,6 +58,7 @@ class Worker:
         sitting.restored = str(checkpoint) if checkpoint else None
         sitting.from_step = self._state.step
         directory.write(record)
+        log.info("starts at step %s from %s", self._state.step, checkpoint or "scratch")
         observer.restored(checkpoint, step=self._state.step)
         try:
             self._do_phases()
@@ -97,6 +98,7 @@ class Worker:
                 continue
             if record.phase != name:
                 record.begin(name, step=self._state.step)
+            log.info("phase %s from step %s", name, self._state.step)
             phase.run(self._given(name))
             self._state.progress.record.done.append(name)
 
@@ -131,6 +133,7 @@ class Worker:
             record=vars(record),
         )
         manifest = self._store.save(moment)
+        log.info("saved %s at step %s", manifest.name, manifest.step)
         self._observer.saved(manifest.name, is_best=manifest == self._store.best)
 
     def _write(self, row: Row) -> None:

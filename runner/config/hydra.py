@@ -116,7 +116,8 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def _missing(content: Any, key: str) -> Iterator[str]:
     """The keys of mandatory values that were not given; OmegaConf's own search stops at the first
-    interpolation of one."""
+    interpolation of one.
+    """
     if content == "???":
         yield key
     if isinstance(content, dict):

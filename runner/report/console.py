@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live as RichLive
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,6 +18,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from runner.config import Experiment
 from runner.observer import SessionObserver
@@ -25,12 +28,28 @@ from runner.results import Result
 _PLACE = ("phase", "split", "step", "epoch", "steps_per_s", "time")
 _NAME_WIDTH = 12
 _LINE_EVERY_S = 1.0
+_WIDTH_ELSEWHERE = 160
 
 
 def for_terminal(console: Console | None = None) -> SessionObserver:
     """The observer that suits where the output goes."""
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or plain_console()
     return Live(console) if console.is_terminal else Plain(console)
+
+
+class _Lasting(Console):
+    """Prints on to nowhere when whoever read the output has gone: a run does not end for that."""
+
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
+def plain_console() -> Console:
+    """A console without decoration of its own, wide enough for tables where it is no terminal."""
+    console = _Lasting(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = _WIDTH_ELSEWHERE
+    return console
 
 
 class _Common(SessionObserver):
@@ -60,6 +79,9 @@ class _Common(SessionObserver):
         self._console.print()
         for line in places(result):
             self._say(line)
+
+    def closed(self) -> None:
+        pass
 
     def _say(self, line: str) -> None:
         self._console.print(line, markup=False)
@@ -96,70 +118,87 @@ class Plain(_Common):
         if self._clock() - self._printed_at < _LINE_EVERY_S:
             self._held_back = line
         else:
-            self._print(line)
+            self._print_line(line)
 
     def saved(self, name: str, *, is_best: bool) -> None:
         pass
 
     def phase_ended(self, name: str, *, reason: str | None) -> None:
         if self._held_back:
-            self._print(self._held_back)
+            self._print_line(self._held_back)
         if reason:
             self._say(f"{name:{_NAME_WIDTH}} ended early: {reason}")
 
-    def _print(self, line: str) -> None:
+    def _print_line(self, line: str) -> None:
         self._say(line)
         self._printed_at, self._held_back = self._clock(), None
 
 
 class Live(_Common):
-    """A bar for the phase at work, its last line kept when it ends."""
+    """A bar and the latest numbers for the phase at work; the last picture stays when it ends."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._progress: Progress | None = None
-        self._task = TaskID(0)
-        self._values: dict[str, str] = {}
-        self._saves = 0
-
-    def phase_started(self, name: str, *, step: int, until: int) -> None:
-        self._values, self._saves = {}, 0
-        self._progress = Progress(
-            TextColumn(f"{name:{_NAME_WIDTH}}"),
+        self._bar = Progress(
+            TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[text]}"),
             TimeRemainingColumn(compact=True),
-            console=self._console,
+            console=console,
         )
-        self._task = self._progress.add_task(name, completed=step, total=until, text="")
-        self._progress.start()
+        self._task = TaskID(0)
+        self._picture: RichLive | None = None
+        self._numbers: dict[str, str] = {}
+        self._place: dict[str, str] = {}
+        self._saves = 0
+
+    def phase_started(self, name: str, *, step: int, until: int) -> None:
+        self._numbers, self._place, self._saves = {}, {}, 0
+        for task in self._bar.task_ids:
+            self._bar.remove_task(task)
+        label = f"{name:{_NAME_WIDTH}}"
+        # The time left is an estimate from the steps of this sitting.
+        self._task = self._bar.add_task(label, completed=step, total=until, text="")
+        self._picture = RichLive(self._draw(), console=self._console, refresh_per_second=8)
+        self._picture.start()
 
     def advanced(self, *, step: int, epoch: float) -> None:
-        self._values["epoch"] = f"epoch {epoch:.1f}"
+        self._place["epoch"] = f"epoch {epoch:.1f}"
         self._show(completed=step)
 
     def row_written(self, row: Mapping[str, Any]) -> None:
-        self._values[row["split"]] = _values(row)
+        self._numbers[row["split"]] = _values(row)
         if "steps_per_s" in row:
-            self._values["rate"] = f"{row['steps_per_s']:,.0f} steps/s"
+            self._place["rate"] = f"{row['steps_per_s']:,.0f} steps/s"
         self._show()
 
     def saved(self, name: str, *, is_best: bool) -> None:
         self._saves += 1
-        self._values["saved"] = f"{self._saves} saved, last {name}{' (best)' if is_best else ''}"
+        kind = "best so far" if is_best else "latest"
+        self._numbers["saved"] = f"{self._saves} saved, {kind} {name}"
         self._show()
 
     def phase_ended(self, name: str, *, reason: str | None) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        self.closed()
         if reason:
             self._say(f"{name:{_NAME_WIDTH}} ended early: {reason}")
 
+    def closed(self) -> None:
+        if self._picture is not None:
+            self._picture.update(self._draw())
+            self._picture.stop()
+            self._picture = None
+
     def _show(self, **update: Any) -> None:
-        if self._progress is not None:
-            self._progress.update(self._task, text="  ".join(self._values.values()), **update)
+        self._bar.update(self._task, text="  ".join(self._place.values()), **update)
+        if self._picture is not None:
+            self._picture.update(self._draw())
+
+    def _draw(self) -> Group:
+        indent = " " * (_NAME_WIDTH + 1)
+        lines = [Text(f"{indent}{text}", overflow="ellipsis") for text in self._numbers.values()]
+        return Group(self._bar, *lines)
 
 
 def _values(row: Mapping[str, Any]) -> str:

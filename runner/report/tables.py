@@ -43,10 +43,11 @@ def places(result: Result) -> list[str]:
 def run_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     """One line a run."""
     table = Table(show_edge=False)
-    for title in ("run", "id", "status", "step", "result"):
+    titles = ("run", "status", "step", "result")
+    for title in titles:
         table.add_column(title, overflow="fold")
     for row in rows:
-        table.add_row(*(str(row[title]) for title in ("run", "id", "status", "step", "result")))
+        table.add_row(*(str(row[title]) for title in titles))
     return table
 
 
