@@ -39,13 +39,13 @@ class Engine:
         self.limit_steps = spec.limit_steps
         self._training = training
         self._evaluation = evaluation
-        self._functions = [
+        self.functions = [
             _over_batches(lambda batch: training.train(model, optimizer, batch), spec, chunk_spec),
             _over_batches(lambda batch: evaluation.evaluate(model, batch), spec, chunk_spec),
         ]
         self._train, self._evaluate = (
             function.python_function if spec.compile == "eager" else function
-            for function in self._functions
+            for function in self.functions
         )
 
     def build(self) -> None:
@@ -53,7 +53,7 @@ class Engine:
 
         Metrics and some layers make theirs when they are first used; a restore must find them all.
         """
-        for function in self._functions:
+        for function in self.functions:
             function.get_concrete_function()
 
     @property

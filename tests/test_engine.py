@@ -1,0 +1,139 @@
+"""Chunks of steps against steps done by hand."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from runner.data import ArraySource
+from runner.data.pipeline import Pipelines, chunk_spec
+from runner.engine import EngineSpec
+from runner.engine.engine import Engine
+from runner.tasks.steps import SupervisedSteps
+
+
+def steps() -> SupervisedSteps:
+    return SupervisedSteps(
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+    )
+
+
+def source() -> ArraySource:
+    generator = np.random.default_rng(0)
+    return ArraySource(generator.random([22, 3], np.float32), np.arange(22) % 4, np.arange(22))
+
+
+class Fixture:
+    """A model with regularization and dropout, an engine for it, and its data."""
+
+    def __init__(self, compile: str = "graph", *, regularize: float = 0.01) -> None:
+        keras.utils.set_random_seed(1)
+        self.model = keras.Sequential(
+            [
+                keras.Input([3]),
+                keras.layers.Dense(5, kernel_regularizer=keras.regularizers.L2(regularize)),
+                keras.layers.Dropout(0.5, seed=3),
+                keras.layers.Dense(4),
+            ]
+        )
+        self.optimizer = keras.optimizers.Adam(0.01)
+        self.optimizer.build(self.model.trainable_variables)
+        self.data = Pipelines(sources={"train": source()}, batch_size=4, seed=0, max_chunk=3)
+        self.training = steps()
+        self.engine = Engine(
+            EngineSpec(compile=compile),
+            model=self.model,
+            optimizer=self.optimizer,
+            training=self.training,
+            evaluation=steps(),
+            chunk_spec=chunk_spec(source(), batch_size=4),
+        )
+        self.engine.build()
+
+    def train(self, *spans: tuple[int, int]) -> None:
+        for chunk in self.data.training("train", offset=0, spans=spans):
+            self.engine.train(chunk)
+
+    def bits(self) -> list[bytes]:
+        variables = [*self.model.variables, *self.optimizer.variables]
+        return [np.asarray(variable).tobytes() for variable in variables]
+
+
+def test_building_does_no_step() -> None:
+    fixture = Fixture()
+    before = fixture.bits()
+    fixture.engine.build()
+    assert fixture.bits() == before
+    assert int(fixture.optimizer.iterations) == 0
+
+
+def test_bits_do_not_depend_on_chunks() -> None:
+    whole, single, uneven = Fixture(), Fixture(), Fixture()
+    whole.train((0, 9))
+    single.train(*((step, step + 1) for step in range(9)))
+    uneven.train((0, 2), (2, 7), (7, 9))
+    assert whole.bits() == single.bits() == uneven.bits()
+    assert int(whole.optimizer.iterations) == 9
+    metrics = [one.engine.read_training_metrics() for one in (whole, single, uneven)]
+    assert metrics[0] == metrics[1] == metrics[2]
+
+
+@pytest.mark.parametrize("compile", ["graph", "xla", "eager"])
+def test_every_mode_trains(compile: str) -> None:
+    fixture = Fixture(compile)
+    before = fixture.bits()
+    fixture.train((0, 3))
+    assert fixture.bits() != before
+    assert set(fixture.engine.read_training_metrics()) == {"loss", "accuracy"}
+
+
+def test_one_trace_serves_chunks_of_any_length() -> None:
+    fixture = Fixture()
+    fixture.train((0, 1), (1, 4), (4, 9))
+    fixture.engine.evaluate(fixture.data.evaluation("train"))
+    traces = [function.experimental_get_tracing_count() for function in fixture.engine.functions]
+    assert traces == [1, 1]
+
+
+def test_evaluation_is_the_mean_over_examples_and_changes_nothing() -> None:
+    fixture = Fixture(regularize=0.0)
+    fixture.train((0, 3))
+    before = fixture.bits()
+    in_progress = [np.asarray(v).tobytes() for m in fixture.training.metrics for v in m.variables]
+    found = fixture.engine.evaluate(fixture.data.evaluation("train"))
+    assert fixture.bits() == before
+    assert in_progress == [
+        np.asarray(v).tobytes() for m in fixture.training.metrics for v in m.variables
+    ]
+    examples = source().take(np.arange(22))
+    logits = fixture.model(examples["x"], training=False)
+    right = np.argmax(logits, axis=1) == examples["y"]
+    # 22 examples in batches of 4: the last one is padded, and padding must not count.
+    assert found["accuracy"] == float(np.float32(right.sum()) / np.float32(22))
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(examples["y"], logits).numpy()
+    np.testing.assert_allclose(found["loss"], losses.astype(np.float64).mean(), rtol=1e-6)
+
+
+def test_the_loss_includes_the_models_own() -> None:
+    plain, regularized = Fixture(regularize=0.0), Fixture(regularize=1.0)
+    penalty = float(tf.add_n(regularized.model.losses))
+    losses = [
+        fixture.engine.evaluate(fixture.data.evaluation("train"))["loss"]
+        for fixture in (plain, regularized)
+    ]
+    np.testing.assert_allclose(losses[1] - losses[0], penalty, rtol=1e-5)
+
+
+def test_reading_the_metrics_starts_a_new_average() -> None:
+    fixture = Fixture()
+    fixture.train((0, 2))
+    first = fixture.engine.read_training_metrics()
+    fixture.train((2, 4))
+    other = Fixture()
+    other.train((0, 2))
+    assert other.engine.read_training_metrics() == first
+    other.train((2, 4))
+    assert other.engine.read_training_metrics() == fixture.engine.read_training_metrics()

@@ -1,0 +1,254 @@
+"""Launching: what a run leaves on disk, what the same command does again, who may work on it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+import yaml
+
+from runner import evaluate, run
+from runner.errors import ConfigError
+from runner.rundir import RunDirectoryError
+
+TINY = ("engine.limit_steps=3",)
+TINY_NAMED = (*TINY, "run.dir=here")
+
+
+def record(directory: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((directory / "run.json").read_text())
+    return content
+
+
+def test_a_run_directory_tells_what_ran(workdir: Path) -> None:
+    result = run("seed=3", *TINY)
+    assert result.directory.parent == Path("outputs/digits_mlp")
+    assert result.directory.name == result.id
+    assert (Path("outputs/latest") / "run.json").samefile(result.directory / "run.json")
+    names = {path.name for path in result.directory.iterdir()}
+    assert names == {".hydra", ".lock", "checkpoints", "metrics.jsonl", "run.json", "run.log"}
+    content = record(result.directory)
+    assert content["status"] == "finished"
+    assert content["sittings"][0]["to_step"] == 3
+    assert (
+        content["versions"]["tensorflow" if _has("tensorflow") else "tensorflow-cpu"]
+        == tf.__version__
+    )
+    assert set(content["sources"]) >= {"models/mlp.py", "runner/phases/train.py"}
+    assert content["result"]["metrics"] == result.metrics
+    overrides = yaml.safe_load((result.directory / ".hydra/overrides.yaml").read_text())
+    assert overrides == ["seed=3", *TINY]
+    config = yaml.safe_load((result.directory / ".hydra/config.yaml").read_text())
+    assert config["seed"] == 3
+    assert "hydra" in yaml.safe_load((result.directory / ".hydra/hydra.yaml").read_text())
+
+
+def _has(package: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
+
+
+def test_the_same_command_recalls_a_finished_run(cli: Callable[..., Any]) -> None:
+    first = cli(*TINY_NAMED)
+    before = (Path("here") / "run.json").read_bytes()
+    second = cli(*TINY_NAMED)
+    assert first.code == second.code == 0
+    assert "finished before" in second.out
+    table = first.out[first.out.index("digits_mlp ") :]
+    assert second.out.endswith(table[table.index("\n") :])
+    assert (Path("here") / "run.json").read_bytes() == before
+
+
+def test_a_finished_run_and_looking_at_it_import_no_tensorflow(
+    workdir: Path, process: Callable[..., Any]
+) -> None:
+    run(*TINY_NAMED)
+    # A tensorflow that cannot be imported stands in front of the real one, which keras imports too.
+    (workdir / "tensorflow.py").write_text("raise SystemExit('tensorflow was imported')")
+    commands = (TINY_NAMED, ("show", "here"), ("checkpoints", "here", "--verify"), ("--cfg", "job"))
+    for command in commands:
+        done = process(*command)
+        assert (done.code, done.err) == (0, "")
+    assert process("seed=1").err == "tensorflow was imported\n"
+
+
+def test_fresh_moves_the_earlier_run_aside(workdir: Path) -> None:
+    first = run(*TINY_NAMED)
+    kept = (first.directory / "metrics.jsonl").read_bytes()
+    again = run(*TINY_NAMED, "run.fresh=true")
+    assert (workdir / "here.1/metrics.jsonl").read_bytes() == kept
+    assert len(record(again.directory)["sittings"]) == 1
+    run(*TINY_NAMED, "run.fresh=true")
+    assert (workdir / "here.2/run.json").exists()
+
+
+def test_a_directory_belongs_to_one_run(workdir: Path) -> None:
+    run(*TINY_NAMED)
+    with pytest.raises(ConfigError, match=r"run\.dir=here: holds run \w{10} of another config"):
+        run(*TINY_NAMED, "seed=1")
+
+
+def test_two_runners_do_not_work_on_one_run(workdir: Path) -> None:
+    (workdir / "here").mkdir()
+    with (workdir / "here/.lock").open("w") as lock:
+        lock.write("process 1 on elsewhere")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(RunDirectoryError, match="being worked on by process 1 on elsewhere"):
+            run(*TINY_NAMED)
+    assert run(*TINY_NAMED).step == 3
+
+
+def test_changed_code_is_named(
+    workdir: Path, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(workdir)
+    (workdir / "own_layers.py").write_text(_LAYERS)
+    (workdir / "own_model.py").write_text(_MODEL)
+    own = ("model=own", "model._target_=own_model.Small", "+model.outputs=10")
+    first = cli(*TINY_NAMED, *own)
+    assert first.code == 0, first.err
+    sources = record(workdir / "here")["sources"]
+    assert {"own_layers.py", "own_model.py"} <= set(sources)
+    (workdir / "own_layers.py").write_text(_LAYERS + "# changed\n")
+    _forget_sources()
+    second = cli(*TINY_NAMED, *own)
+    assert "the code has changed since: own_layers.py" in second.out
+    assert "models/mlp.py" not in second.out
+
+
+_LAYERS = """
+import keras
+
+def head(outputs):
+    return keras.layers.Dense(outputs, name="logits")
+"""
+
+_MODEL = """
+import keras
+from own_layers import head
+
+class Small(keras.Model):
+    def __init__(self, *, outputs):
+        super().__init__()
+        self.flatten = keras.layers.Flatten()
+        self.dropout = keras.layers.Dropout(0.5)
+        self.hidden = [keras.layers.Dense(4), keras.layers.Dense(4)]
+        self.head = head(outputs)
+
+    def call(self, x, training=False):
+        x = self.flatten(x)
+        for layer in self.hidden:
+            x = layer(x)
+        return self.head(self.dropout(x, training=training))
+"""
+
+
+def _forget_sources() -> None:
+    """As in a new process: the syntax trees of files are read again."""
+    from runner.targets import static
+
+    for function in (static.locate, static.module_file, static.module_tree):
+        function.cache_clear()
+
+
+def test_a_saved_config_is_the_same_run(cli: Callable[..., Any]) -> None:
+    first = cli("seed=5", *TINY)
+    directory = next(Path("outputs/digits_mlp").iterdir())
+    again = cli("--config-path", f"{directory}/.hydra", "--config-name", "config")
+    assert first.code == again.code == 0
+    assert "finished before" in again.out
+    other = cli("--config-path", f"{directory}/.hydra", "--config-name", "config", "seed=6")
+    assert "finished before" not in other.out
+    assert len([path for path in Path("outputs/digits_mlp").iterdir() if path.is_dir()]) == 2
+
+
+def test_the_saved_config_is_never_overwritten(workdir: Path, cli: Callable[..., Any]) -> None:
+    cli(*TINY_NAMED)
+    before = {path: path.read_bytes() for path in (workdir / "here/.hydra").iterdir()}
+    content = record(workdir / "here")
+    content["status"] = "running"
+    (workdir / "here/run.json").write_text(json.dumps(content))
+    assert cli(*TINY_NAMED, "tracking.log_every.steps=1").code == 0
+    assert {path: path.read_bytes() for path in (workdir / "here/.hydra").iterdir()} == before
+    assert len(record(workdir / "here")["sittings"]) == 2
+
+
+def test_a_trial_of_a_sweep_is_the_run_it_would_be_alone(
+    workdir: Path, process: Callable[..., Any]
+) -> None:
+    done = process("-m", "seed=1,2,3", *TINY)
+    assert done.code == 0, done.err
+    swept = {path.parent.name: record(path.parent) for path in Path("outputs").glob("*/*/run.json")}
+    assert len(swept) == 3
+    alone = run("seed=2", *TINY)
+    assert swept[alone.id]["status"] == "finished"
+    fresh = run("seed=2", *TINY, "run.fresh=true")
+    assert fresh.metrics == alone.metrics == swept[alone.id]["result"]["metrics"]
+
+
+def test_a_failing_trial_does_not_end_a_sweep(workdir: Path, process: Callable[..., Any]) -> None:
+    done = process("-m", "optimizer.learning_rate=1e30,0.001", *TINY, "tracking.log_every.steps=1")
+    assert done.code == 1
+    assert "runner: train/loss is " in done.err
+    assert "Traceback" not in done.err
+    statuses = [record(path.parent)["status"] for path in Path("outputs").glob("*/*/run.json")]
+    assert sorted(statuses) == ["failed", "finished"]
+
+
+def test_evaluate_works_from_the_saved_config_alone(workdir: Path) -> None:
+    result = run(
+        "experiment=digits_mlp", "engine.limit_steps=6", "checkpoint.every.steps=2", "run.dir=a"
+    )
+    before = {path: path.read_bytes() for path in Path("a").rglob("*") if path.is_file()}
+    Path("a").rename("moved")
+    best = evaluate("moved")
+    assert best.metrics["evaluate"] == result.metrics["evaluate"]
+    two = evaluate("moved", checkpoint=2)
+    assert two.metrics["evaluate"] != best.metrics["evaluate"]
+    assert evaluate("moved", checkpoint="2").metrics == two.metrics
+    for path, content in before.items():
+        assert Path("moved", path.relative_to("a")).read_bytes() == content
+
+
+def test_keras_applications_are_models_too(workdir: Path) -> None:
+    result = run(
+        "model=application",
+        "+model.alpha=0.35",
+        "data=arrays",
+        "data.shape=[32,32,1]",
+        "data.outputs=10",
+        f"data.x={_arrays(workdir)}:x",
+        f"data.y={workdir}/data.npz:y",
+        "data.batch_size=4",
+        "engine.limit_steps=2",
+    )
+    assert result.step == 2
+
+
+def _arrays(directory: Path) -> Path:
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    x = generator.random([40, 32, 32, 1], np.float32)
+    np.savez(directory / "data.npz", x=x, y=np.arange(40) % 10)
+    return directory / "data.npz"
+
+
+def test_a_closed_pipe_does_not_end_a_run(workdir: Path) -> None:
+    command = f"{sys.executable} -m runner run.dir=here engine.limit_steps=30 | head -n 1"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    subprocess.run(command, shell=True, cwd=workdir, env=environment, check=True)
+    assert record(workdir / "here")["status"] == "finished"
