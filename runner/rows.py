@@ -26,12 +26,13 @@ class Rows:
         self._path = path
         self._now = now
 
-    def append(self, row: dict[str, Any]) -> None:
-        """Adds ``row`` with the time at its end; NaN and infinity become null."""
+    def append(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Adds ``row`` with the time at its end, NaN and infinity as null; returns it as written."""
         complete = {name: _finite(value) for name, value in row.items()}
         complete["time"] = round(self._now(), 3)
         with self._path.open("a") as file:
             file.write(json.dumps(complete, allow_nan=False) + "\n")
+        return complete
 
     def sync(self) -> None:
         """Brings what was appended to the disk, so that a checkpoint may count on it."""

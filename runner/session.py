@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runner import provenance, quiet
+from runner import events, provenance, quiet
 from runner.checkpoint.spec import RESTORE_WORDS
 from runner.config import Experiment
+from runner.engine.spec import available_cores
 from runner.errors import ConfigError, Invalid, suggestion
 from runner.observer import SessionObserver
 from runner.results import Result
@@ -45,30 +46,43 @@ def run(launch: Launch, observer: SessionObserver) -> Result:
     Raises:
         UserError: something the user can put right; see `runner.errors`.
     """
-    experiment = launch.experiment
-    directory = RunDirectory(Path(experiment.run.dir))
-    if experiment.run.fresh:
+    directory = RunDirectory(Path(launch.experiment.run.dir))
+    if launch.experiment.run.fresh:
         _move_aside(directory)
-    record = directory.read() or RunRecord(id=launch.id, name=experiment.name)
+    recalled = _recall(launch, directory, observer)
+    if recalled is not None:
+        return recalled
+    _check_outside_world(launch.experiment)
+    with directory.locked(), quiet.logging_to(directory.log):
+        # Another runner may have finished it while this one was waiting to look.
+        return _recall(launch, directory, observer) or _sit(launch, directory, observer)
+
+
+def _recall(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> Result | None:
+    """The result of a run that was finished before, or None."""
+    record = directory.read()
+    if record is None:
+        return None
     _check_same_run(launch, record, directory)
-    sources = provenance.source_hashes(experiment)
-    changed = provenance.changed(record.sources, sources) if record.sources else []
     result = directory.result(record)
     if result is not None:
-        observer.recalled(result, changed=changed)
-        return result
-    _check_outside_world(experiment)
-    with directory.locked(), quiet.logging_to(directory.log):
-        directory.keep_config(launch.config, launch.overrides, launch.hydra)
-        point_latest(directory.path)
-        record.sources = sources
-        record.sittings.append(_sitting(changed))
-        _describe(record)
-        observer.started(experiment, directory.path, changed=changed)
-        with _Recording(directory, record), _closing(observer):
-            result = _work(launch, directory, record, observer)
-            record.result = result.as_json()
-        observer.finished(result)
+        now = provenance.source_hashes(launch.experiment)
+        observer.recalled(result, changed=provenance.changed(record.sources, now))
+    return result
+
+
+def _sit(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> Result:
+    """One sitting, from run.json's point of view."""
+    experiment = launch.experiment
+    directory.keep_config(launch.config, launch.overrides, launch.hydra)
+    point_latest(directory.path)
+    record = directory.read() or RunRecord(id=launch.id, name=experiment.name)
+    changed = _describe(record, experiment)
+    observer.started(experiment, directory.path, changed=changed)
+    with _Recording(directory, record), _closing(observer):
+        result = _work(experiment, directory, record, observer)
+        record.result = result.as_json()
+    observer.finished(result)
     return result
 
 
@@ -107,13 +121,18 @@ def _closing(observer: SessionObserver) -> Iterator[None]:
 
 
 def _work(
-    launch: Launch, directory: RunDirectory, record: RunRecord, observer: SessionObserver
+    experiment: Experiment,
+    directory: RunDirectory,
+    record: RunRecord,
+    observer: SessionObserver,
 ) -> Result:
     with quiet.native_messages_to(directory.log):
+        from runner.experiment import build
         from runner.worker import Worker
 
-        worker = Worker(launch.experiment, run=launch.id, choices=record.choices)
-    return worker.work(directory, record, observer)
+        built = build(experiment, threads=record.choices["threads"])
+    worker = Worker(experiment, built, directory=directory, record=record, observer=observer)
+    return worker.work()
 
 
 def _move_aside(directory: RunDirectory) -> None:
@@ -137,6 +156,8 @@ def _check_outside_world(experiment: Experiment) -> None:
     except Invalid as error:
         raise ConfigError(f"data.{error}") from error
     _check_restore(experiment)
+    if experiment.tracking.tensorboard:
+        events.check_available()
 
 
 def _check_restore(experiment: Experiment) -> None:
@@ -160,20 +181,24 @@ def _has_index(path: Path) -> bool:
     return path.with_name(f"{path.name}.index").is_file()
 
 
-def _sitting(changed: list[str]) -> Sitting:
-    return Sitting(
+def _describe(record: RunRecord, experiment: Experiment) -> list[str]:
+    """Enters this sitting and what it runs on; returns the files that changed since the last one."""
+    sources = provenance.source_hashes(experiment)
+    changed = provenance.changed(record.sources, sources) if record.sittings else []
+    sitting = Sitting(
         started=_timestamp(),
         host=socket.gethostname(),
         pid=os.getpid(),
         command=sys.argv,
         changed_sources=changed,
     )
-
-
-def _describe(record: RunRecord) -> None:
+    record.sittings.append(sitting)
+    record.sources = sources
     record.versions = provenance.versions()
     record.machine = provenance.machine()
     record.git = provenance.git()
+    record.choices.setdefault("threads", experiment.engine.threads or available_cores())
+    return changed
 
 
 def _timestamp() -> str:

@@ -6,13 +6,12 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from runner.checkpoint.manifest import Manifest
 from runner.checkpoint.store import CheckpointStore, Moment
 from runner.config import Experiment
-from runner.engine.numerics import available_cores
-from runner.experiment import build
+from runner.events import Events
+from runner.experiment import Built
 from runner.observer import SessionObserver
 from runner.phases import Given, Row
 from runner.results import Result, last_values
@@ -24,47 +23,64 @@ log = logging.getLogger(__name__)
 
 
 class Worker:
-    """The live objects of a sitting.
+    """Takes a run from where it stands to its end.
 
     Args:
         experiment: what to do.
-        run: its id.
-        choices: what earlier sittings chose automatically; a first one puts its choices in.
+        built: its live objects.
+        directory: the run's files, held by this process.
+        record: the content of run.json; the last of its sittings is this one.
+        observer: is told how it goes.
 
     Raises:
-        ConfigError: something cannot be built.
+        ConfigError: a checkpoint key names no part of the state.
     """
 
-    def __init__(self, experiment: Experiment, *, run: str, choices: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        built: Built,
+        *,
+        directory: RunDirectory,
+        record: RunRecord,
+        observer: SessionObserver,
+    ) -> None:
         self._experiment = experiment
-        self._run = run
-        threads = choices.setdefault("threads", experiment.engine.threads or available_cores())
-        self._built = build(experiment, threads=threads)
-        self._state = self._built.state
+        self._built = built
+        self._state = built.state
+        self._directory = directory
+        self._record = record
+        self._observer = observer
+        self._rows = Rows(directory.rows)
+        self._events = Events(directory.path / "tensorboard")
         spec = experiment.checkpoint
         parts = self._state.parts(spec.keys)
-        self._store = CheckpointStore(spec, parts, directory=Path(spec.directory), run=run)
+        self._store = CheckpointStore(spec, parts, directory=Path(spec.directory), run=record.id)
 
-    def work(self, directory: RunDirectory, record: RunRecord, observer: SessionObserver) -> Result:
+    def work(self) -> Result:
         """Restores, does what is left of the phases, and says what came out.
 
         Raises:
             CheckpointError: no checkpoint to start from, or a save failed.
         """
-        self._rows = Rows(directory.rows)
-        self._observer = observer
-        checkpoint = self._restore()
-        sitting = record.sittings[-1]
-        sitting.restored = str(checkpoint) if checkpoint else None
-        sitting.from_step = self._state.step
-        directory.write(record)
-        log.info("starts at step %s from %s", self._state.step, checkpoint or "scratch")
-        observer.restored(checkpoint, step=self._state.step)
+        self._start()
         try:
             self._do_phases()
         finally:
-            sitting.to_step = self._state.step
-        return self._result(directory.path)
+            self._events.close()
+            self._record.sittings[-1].to_step = self._state.step
+        return self._result()
+
+    def _start(self) -> None:
+        checkpoint = self._restore()
+        if self._experiment.tracking.tensorboard:
+            self._events.restart(self._rows.read())
+        sitting = self._record.sittings[-1]
+        sitting.restored = str(checkpoint) if checkpoint else None
+        sitting.from_step = self._state.step
+        self._directory.write(self._record)
+        log.info("starts at step %s from %s", self._state.step, checkpoint or "scratch")
+        self._observer.restored(checkpoint, step=self._state.step)
 
     def _restore(self) -> Path | None:
         """Restores; the rows are cut back to those that the checkpoint knows of."""
@@ -72,7 +88,7 @@ class Worker:
         checkpoint = self._store.start()
         if checkpoint is not None:
             manifest = self._store.restore(checkpoint)
-            is_own = manifest is not None and manifest.run == self._run
+            is_own = manifest is not None and manifest.run == self._record.id
             self._place(manifest, is_own=is_own)
         self._rows.cut(self._state.progress.record.rows)
         return checkpoint
@@ -137,7 +153,9 @@ class Worker:
         self._observer.saved(manifest.name, is_best=manifest == self._store.best)
 
     def _write(self, row: Row) -> None:
-        self._rows.append(row)
+        written = self._rows.append(row)
+        if self._experiment.tracking.tensorboard:
+            self._events.append(written)
         self._state.progress.record.rows += 1
 
     @contextmanager
@@ -145,12 +163,12 @@ class Worker:
         with self._store.borrowed(self._store.find(which)) as manifest:
             yield manifest.step if manifest else self._state.step
 
-    def _result(self, directory: Path) -> Result:
+    def _result(self) -> Result:
         best = self._store.best
         return Result(
-            id=self._run,
+            id=self._record.id,
             name=self._experiment.name,
-            directory=directory,
+            directory=self._directory.path,
             metrics=last_values(self._rows.read()),
             step=self._state.step,
             checkpoints=[self._store.path(manifest) for manifest in self._store.manifests],

@@ -252,3 +252,19 @@ def test_a_closed_pipe_does_not_end_a_run(workdir: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
     subprocess.run(command, shell=True, cwd=workdir, env=environment, check=True)
     assert record(workdir / "here")["status"] == "finished"
+
+
+def test_start_up_noise_goes_to_the_log_and_errors_do_not(
+    workdir: Path, process: Callable[..., Any]
+) -> None:
+    done = process(*TINY_NAMED)
+    assert (done.code, done.err) == (0, "")
+    assert "\r" not in done.out
+    assert "\x1b" not in done.out
+    assert "cpu_feature_guard" in (workdir / "here/run.log").read_text()
+    (workdir / "broken.py").write_text("def model():\n    raise RuntimeError('own trouble')\n")
+    failed = process(*TINY, "model=own", "model._target_=broken.model")
+    assert failed.code == 2
+    assert failed.err == "runner: model=broken.model: RuntimeError: own trouble\n"
+    shown = process(*TINY, "model=own", "model._target_=broken.model", RUNNER_TRACEBACK="1")
+    assert "in model\n    raise RuntimeError" in shown.err

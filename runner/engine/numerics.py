@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import keras
 import tensorflow as tf
 
-from runner.engine.spec import EngineSpec
+from runner.engine.spec import EngineSpec, available_cores
 from runner.errors import ConfigError
-
-
-def available_cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def apply(spec: EngineSpec, *, threads: int, seed: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,3 +33,8 @@ class EngineSpec:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise Invalid(name, value, "give a count of at least 1")
+
+
+def available_cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

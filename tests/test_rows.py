@@ -1,0 +1,63 @@
+"""metrics.jsonl and the event files made from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.rows import Rows
+
+
+def test_rows_end_with_the_time_and_hold_no_nan(tmp_path: Path) -> None:
+    rows = Rows(tmp_path / "rows", now=lambda: 12.34567)
+    rows.append({"step": 1, "loss": float("nan"), "accuracy": 0.5})
+    text = (tmp_path / "rows").read_text()
+    assert text == '{"step": 1, "loss": null, "accuracy": 0.5, "time": 12.346}\n'
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_cut_keeps_the_first_rows(tmp_path: Path, count: int) -> None:
+    rows = Rows(tmp_path / "rows", now=lambda: 0.0)
+    for step in range(2):
+        rows.append({"step": step})
+    whole = (tmp_path / "rows").read_bytes()
+    assert rows.cut(count) == count
+    assert (tmp_path / "rows").read_bytes() == b"".join(whole.splitlines(keepends=True)[:count])
+
+
+def test_a_row_that_is_not_whole_does_not_count(tmp_path: Path) -> None:
+    rows = Rows(tmp_path / "rows", now=lambda: 0.0)
+    rows.append({"step": 1})
+    with (tmp_path / "rows").open("a") as file:
+        file.write('{"step": 2, "lo')
+    assert [row["step"] for row in rows.read()] == [1]
+    assert rows.cut(5) == 1
+    rows.append({"step": 2})
+    assert [row["step"] for row in rows.read()] == [1, 2]
+
+
+def test_a_file_that_is_not_there_has_no_rows(tmp_path: Path) -> None:
+    rows = Rows(tmp_path / "rows")
+    assert rows.cut(3) == 0
+    rows.sync()
+    assert list(rows.read()) == []
+    assert not (tmp_path / "rows").exists()
+
+
+def test_event_files_hold_what_the_rows_hold(workdir: Path, cli: Callable[..., Any]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    done = cli(
+        "tracking=tensorboard", "engine.limit_steps=4", "tracking.log_every.steps=2", "run.dir=a"
+    )
+    assert done.code == 0, done.err
+    rows = [json.loads(line) for line in Path("a/metrics.jsonl").read_text().splitlines()]
+    for split in ("train", "validation", "test"):
+        events = EventAccumulator(f"a/tensorboard/{split}")
+        events.Reload()
+        found = [(event.step, event.value) for event in events.Scalars("loss")]
+        assert found == [(row["step"], row["loss"]) for row in rows if row["split"] == split]
