@@ -1,0 +1,215 @@
+"""What a phase does and when, with stand-ins for everything it is given and a clock that is set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from runner.callbacks import Callback, StopBelow
+from runner.phases import Evaluate, Evaluation, Given, Row, Train
+from runner.schedule import Epochs, Every, Until
+from runner.state import Record
+
+
+@dataclass
+class World:
+    """Everything a phase is given, and a record of what it did, in order."""
+
+    num_examples: int = 10
+    batch_size: int = 2
+    max_chunk: int = 100
+    limit_steps: int | None = None
+    log_every: Every = field(default_factory=lambda: Every(steps=1000))
+    save_every: Every = field(default_factory=lambda: Every(steps=1000))
+    callbacks: Mapping[str, Callback] = field(default_factory=dict)
+    best: float = float("-inf")
+    seconds_per_step: float = 1.0
+    step: int = 0
+    now: float = 0.0
+    values: dict[str, float] = field(default_factory=lambda: {"loss": 1.0})
+    done: list[Any] = field(default_factory=list)
+    record: Record = field(default_factory=Record)
+
+    def given(self) -> Given:
+        progress = SimpleNamespace(record=self.record, step=SimpleNamespace(assign=self._assign))
+        world = self
+
+        class State:
+            @property
+            def step(self) -> int:
+                return world.step
+
+        state: Any = State()
+        state.progress = progress
+        engine: Any = SimpleNamespace(
+            max_chunk=self.max_chunk,
+            limit_steps=self.limit_steps,
+            train=self._train,
+            read_training_metrics=lambda: dict(self.values),
+            evaluate=lambda split: {"loss": self.values["loss"], "of": split},
+        )
+        data: Any = SimpleNamespace(
+            epochs=lambda split: Epochs(self.num_examples, self.batch_size),
+            training=lambda split, offset, spans: iter(spans),
+            evaluation=lambda split: split,
+        )
+        nothing = lambda *arguments, **more: None  # noqa: E731
+        observer: Any = SimpleNamespace(
+            phase_started=nothing, advanced=nothing, row_written=nothing, phase_ended=nothing
+        )
+        return Given(
+            name="phase",
+            state=state,
+            engine=engine,
+            data=data,
+            log_every=self.log_every,
+            save_every=self.save_every,
+            save=self._save,
+            would_be_best=lambda metrics: metrics.get("validation/loss", 9.0) < self.best,
+            borrow=self._borrow,
+            write=self._write,
+            observer=observer,
+            callbacks=self.callbacks,
+            clock=lambda: self.now,
+        )
+
+    def _assign(self, step: int) -> None:
+        self.step = step
+
+    def _train(self, span: tuple[int, int]) -> None:
+        self.now += (span[1] - span[0]) * self.seconds_per_step
+        self.done.append(("train", *span))
+
+    def _save(self, *, epoch: float, metrics: Mapping[str, float]) -> None:
+        self.done.append(("save", self.step, dict(metrics)))
+
+    def _write(self, row: Row) -> None:
+        self.done.append(("row", row["split"], row["step"]))
+
+    @contextmanager
+    def _borrow(self, which: str | int) -> Iterator[int]:
+        self.done.append(("borrow", which))
+        yield 4
+        self.done.append(("return", which))
+
+    def of_kind(self, *kinds: str) -> list[Any]:
+        return [entry for entry in self.done if entry[0] in kinds]
+
+
+def train(world: World, until: Until, evaluate: Evaluation | None = None) -> World:
+    Train(until=until, evaluate=evaluate).run(world.given())
+    return world
+
+
+def steps_of(entries: Iterable[Any], position: int) -> list[int]:
+    return [entry[position] for entry in entries]
+
+
+def test_rows_evaluations_and_saves_fall_on_their_exact_steps() -> None:
+    world = World(log_every=Every(steps=4), save_every=Every(steps=6), max_chunk=5)
+    train(world, Until(steps=15), Evaluation(every=Every(epochs=1)))
+    rows = world.of_kind("row")
+    assert [step for _, split, step in rows if split == "train"] == [4, 8, 12, 15]
+    assert [step for _, split, step in rows if split == "validation"] == [5, 10, 15]
+    assert steps_of(world.of_kind("save"), 1) == [6, 12, 15]
+    spans = [entry[1:] for entry in world.of_kind("train")]
+    assert spans == [(0, 4), (4, 5), (5, 6), (6, 8), (8, 10), (10, 12), (12, 15)]
+
+
+def test_a_chunk_is_never_longer_than_the_engine_allows() -> None:
+    world = train(World(max_chunk=4), Until(steps=10))
+    assert [entry[1:] for entry in world.of_kind("train")] == [(0, 4), (4, 8), (8, 10)]
+
+
+def test_a_save_comes_after_the_rows_of_its_step_and_carries_their_metrics() -> None:
+    world = World(log_every=Every(steps=5), save_every=Every(steps=5))
+    train(world, Until(steps=5), Evaluation())
+    assert [entry[:2] for entry in world.done] == [
+        ("train", 0),
+        ("row", "train"),
+        ("row", "validation"),
+        ("save", 5),
+    ]
+    assert world.done[-1][2] == {"validation/loss": 1.0, "validation/of": "validation"}
+
+
+def test_the_end_is_logged_measured_and_saved_once() -> None:
+    world = train(World(), Until(steps=3), Evaluation(every=Every(steps=2)))
+    assert [entry for entry in world.done if entry[0] != "train"] == [
+        ("row", "validation", 2),
+        ("row", "train", 3),
+        ("row", "validation", 3),
+        ("save", 3, {"validation/loss": 1.0, "validation/of": "validation"}),
+    ]
+
+
+def test_a_better_evaluation_is_saved_at_once() -> None:
+    world = train(World(best=1.5), Until(steps=4), Evaluation(every=Every(steps=2)))
+    assert steps_of(world.of_kind("save"), 1) == [2, 4]
+    assert steps_of(train(World(best=0.5), Until(steps=4)).of_kind("save"), 1) == [4]
+
+
+@pytest.mark.parametrize("at", range(12))
+def test_resuming_does_what_was_left(at: int) -> None:
+    """Taken up after the save at any step, the rest is what the uninterrupted run did after it."""
+
+    def world(step: int) -> World:
+        return World(log_every=Every(steps=4), save_every=Every(steps=1), max_chunk=1, step=step)
+
+    until, evaluation = Until(steps=12), Evaluation(every=Every(steps=3))
+    whole = train(world(0), until, evaluation)
+    rest = train(world(at), until, evaluation)
+    position = 0 if at == 0 else 1 + [entry[:2] for entry in whole.done].index(("save", at))
+    assert rest.done == whole.done[position:]
+
+
+def test_a_phase_that_is_over_does_nothing() -> None:
+    assert train(World(step=7), Until(steps=7), Evaluation()).done == []
+    assert train(World(step=9), Until(steps=7)).done == []
+
+
+def test_until_counts_from_the_beginning_of_the_phase() -> None:
+    world = World(step=100, record=Record(phase_start=100))
+    train(world, Until(epochs=1, steps=50))
+    assert world.step == 105
+    assert world.of_kind("save")[0][1] == 105
+
+
+def test_limit_steps_ends_every_train_phase_early() -> None:
+    assert train(World(limit_steps=3), Until(steps=7)).step == 3
+    assert train(World(limit_steps=9), Until(steps=7)).step == 7
+
+
+def test_a_rhythm_in_seconds_goes_by_the_clock_at_the_end_of_a_chunk() -> None:
+    world = World(save_every=Every(seconds=2.5), max_chunk=1)
+    train(world, Until(steps=8))
+    assert steps_of(world.of_kind("save"), 1) == [3, 6, 8]
+
+
+def test_a_callback_ends_the_phase_after_a_save() -> None:
+    world = World(
+        log_every=Every(steps=2), callbacks={"stop": StopBelow(metric="train/loss", limit=2.0)}
+    )
+    train(world, Until(steps=9))
+    assert world.done == [("train", 0, 2), ("row", "train", 2), ("save", 2, {})]
+    assert world.record.stopped == "train/loss fell below 2"
+    # The reason is part of the state: a resume does not go on behind it.
+    world.done.clear()
+    assert train(world, Until(steps=9)).done == []
+
+
+def test_evaluate_measures_the_state_as_it_is() -> None:
+    world = World(step=10)
+    Evaluate(data="test").run(world.given())
+    assert world.done == [("row", "test", 10)]
+
+
+def test_evaluate_measures_a_checkpoint_and_gives_the_state_back_first() -> None:
+    world = World(step=10)
+    Evaluate(data="test", restore="best").run(world.given())
+    assert world.done == [("borrow", "best"), ("return", "best"), ("row", "test", 4)]
