@@ -26,15 +26,16 @@ def gpt(
         width: size of the residual stream, a multiple of `heads`.
         depth: number of blocks.
         heads: attention heads in each block.
-        dropout: fraction dropped in training from embeddings, attention weights and branches.
+        dropout: fraction dropped in training from the embedding and from what each half of a block
+            adds, in [0, 1) (Vaswani et al. 2017, arXiv:1706.03762, section 5.4).
 
     Returns:
         Model from int32 token ids [batch, context] in [0, outputs) to logits, float32
         [batch, context, outputs]; logits at position t depend on tokens 0..t only.
 
     Raises:
-        ValueError: `shape` is not [context], `depth` is below 1, `width` is not a multiple of
-            `heads`, or `dropout` lies outside [0, 1).
+        ValueError: `shape` is not [context], `depth` or `heads` is below 1, `width` is not a
+            multiple of `heads`, or `dropout` lies outside [0, 1).
     """
     _check(shape=shape, width=width, depth=depth, heads=heads, dropout=dropout)
     tokens = keras.Input(tuple(shape), dtype="int32", name="tokens")
@@ -57,14 +58,16 @@ def _check(*, shape: Sequence[int], width: int, depth: int, heads: int, dropout:
         raise ValueError(f"shape={list(shape)}: give [context], the tokens in one example")
     if depth < 1:
         raise ValueError(f"depth={depth}: give at least 1 block")
-    if heads < 1 or width % heads:
-        raise ValueError(f"width={width}: give a multiple of heads={heads}, at least 1")
+    if heads < 1:
+        raise ValueError(f"heads={heads}: give at least 1")
+    if width % heads:
+        raise ValueError(f"width={width}: give a multiple of heads={heads}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout={dropout}: give a fraction in [0, 1)")
 
 
 def _attend(x: keras.KerasTensor, *, heads: int, dropout: float, name: str) -> keras.KerasTensor:
-    """Adds to each position a mix of the positions up to it (Vaswani et al. 2017)."""
+    """Adds to each position a mix of the positions up to it."""
     attention = layers.MultiHeadAttention(heads, x.shape[-1] // heads, name=name)
     y = layers.LayerNormalization(epsilon=1e-5, name=f"{name}_norm")(x)
     y = attention(y, y, use_causal_mask=True)

@@ -24,7 +24,8 @@ def lstm(
         outputs: size of the vocabulary.
         width: size of the embedding and of every layer.
         depth: number of LSTM layers.
-        dropout: fraction dropped in training from the embedding and from each layer's output.
+        dropout: fraction dropped in training from the embedding and from each layer's output,
+            in [0, 1).
 
     Returns:
         Model from int32 token ids [batch, context] in [0, outputs) to logits, float32
