@@ -42,7 +42,7 @@ class StopOnNaN(Callback):
             if name.endswith("/loss") and not math.isfinite(value):
                 raise Diverged(
                     f"{name} is {value}; try a smaller optimizer.learning_rate or "
-                    "optimizer.clipnorm=1.0, or go on regardless with ~callbacks.stop_on_nan"
+                    "+optimizer.clipnorm=1.0, or go on regardless with ~callbacks.stop_on_nan"
                 )
         return None
 
@@ -81,6 +81,8 @@ class EarlyStopping(Callback):
     def __post_init__(self) -> None:
         if self.patience < 1:
             raise Invalid("patience", self.patience, "give a count of at least 1")
+        if not self.min_delta >= 0:
+            raise Invalid("min_delta", self.min_delta, "give a number of at least 0")
 
     def watched(self) -> str | None:
         return self.metric
@@ -88,15 +90,19 @@ class EarlyStopping(Callback):
     def after_row(self, values: Mapping[str, float], memory: dict[str, Any]) -> str | None:
         if self.metric not in values:
             return None
-        value = values[self.metric]
-        if "best" not in memory or self._improves(value, memory["best"]):
-            memory.update(best=value, since=0)
-        else:
-            memory["since"] += 1
+        best = memory.get("best")
+        if self._improves(values[self.metric], best):
+            memory.update(best=values[self.metric], since=0)
+            return None
+        memory["since"] = memory.get("since", 0) + 1
         if memory["since"] < self.patience:
             return None
-        return f"{self.metric} has not improved on {memory['best']:.4g} for {self.patience} evaluations"
+        than = "" if best is None else f" on {best:.4g}"
+        rows = "evaluation" if self.patience == 1 else f"{self.patience} evaluations"
+        return f"{self.metric} has not improved{than} in the last {rows}"
 
-    def _improves(self, value: float, best: float) -> bool:
+    def _improves(self, value: float, best: float | None) -> bool:
+        if best is None:
+            return not math.isnan(value)
         gain = value - best if self.mode == "max" else best - value
         return gain > self.min_delta

@@ -10,6 +10,9 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
+_MAX_SHOWN = 12
+_MAX_UNCUT = 14
+
 
 class UserError(Exception):
     """Something the user can put right; ``exit_code`` is what the command line returns."""
@@ -65,8 +68,30 @@ def shown(value: object) -> str:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """What to say after an unknown name: the nearest known one, then all of them."""
-    names = list(known)
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    guess = f"did you mean {nearest[0]}? " if nearest else ""
-    return f"{guess}known: {', '.join(names)}" if names else "nothing is known here"
+    """What to say after an unknown name: the nearest known one, then those there are.
+
+    Of many, the dozen that are nearest to ``name``.
+    """
+    names = list(dict.fromkeys(known))
+    if not names:
+        return "none is known"
+    guess = nearest(name, names)
+    mean = f"did you mean {guess}? " if guess else ""
+    if len(names) <= _MAX_UNCUT:
+        return f"{mean}known: {', '.join(names)}"
+    likely = sorted(names, key=lambda other: _likeness(name, other), reverse=True)[:_MAX_SHOWN]
+    return f"{mean}known: {', '.join(likely)} and {len(names) - _MAX_SHOWN} more"
+
+
+def nearest(name: str, known: Iterable[str], *, likeness: float = 0.6) -> str | None:
+    """The known name that ``name`` was probably meant to be, if any is like it."""
+    best = max(known, key=lambda other: _likeness(name, other), default=None)
+    return best if best is not None and _likeness(name, best) >= likeness else None
+
+
+def _likeness(name: str, other: str) -> float:
+    """From 0 to 1, and 1 for an abbreviation: acc for accuracy, lr for learning_rate."""
+    initials = "".join(word[:1] for word in other.split("_"))
+    if (len(name) > 2 and other.startswith(name)) or (len(name) > 1 and name == initials):
+        return 1.0
+    return difflib.SequenceMatcher(None, name.casefold(), other.casefold()).ratio()

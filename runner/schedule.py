@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runner.errors import Invalid
+from runner.errors import Invalid, shown
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,14 @@ class Every:
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in vars(self).items() if value is not None}
-        if len(given) != 1:
-            name = next(iter(given), "steps")
-            raise Invalid(name, given.get(name), "give exactly one of steps, epochs, seconds")
-        for name, value in given.items():
-            if value <= 0:
-                raise Invalid(name, value, "give a number above 0")
+        if not given:
+            raise Invalid("steps", None, "give one of steps, epochs, seconds")
+        *others, (name, value) = given.items()
+        if others:
+            also = " and ".join(f"{other}={shown(amount)}" for other, amount in others)
+            raise Invalid(name, value, f"given together with {also}; set all but one to null")
+        if not value > 0:
+            raise Invalid(name, value, "give a number above 0")
 
     def after(self, step: int, epochs: Epochs) -> int | None:
         """The first step after ``step`` at which this is due, or None if only the clock tells."""
@@ -77,9 +79,8 @@ class Until:
 
     def __post_init__(self) -> None:
         if self.epochs is None and self.steps is None:
-            raise Invalid(
-                "epochs", None, "give epochs, steps or both; the first one reached counts"
-            )
+            reason = "give epochs, steps or both; the first one reached counts"
+            raise Invalid("epochs", None, reason)
         for name, value in vars(self).items():
             if value is not None and value < 0:
                 raise Invalid(name, value, "give a count of at least 0")

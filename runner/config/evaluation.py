@@ -13,6 +13,7 @@ from runner.checkpoint.retention import best_of
 from runner.checkpoint.spec import CheckpointSpec
 from runner.config.compose import compose
 from runner.config.hydra import experiment_of, id_of
+from runner.config.schema import Experiment
 from runner.errors import CheckpointError
 from runner.phases import Evaluate
 
@@ -28,40 +29,42 @@ def evaluation_of(
         ConfigError: the saved config and the overrides are not right together.
         CheckpointError: the run has no such checkpoint.
     """
+    # Absolute, so that the evaluation has the same id wherever it is asked for.
+    directory = directory.resolve()
     config = compose(overrides, directory=directory / ".hydra")
     with open_dict(config):
         config.run.dir, config.run.fresh = str(directory), False
         experiment = experiment_of(config)
+        place = Path(experiment.checkpoint.directory)
         chosen = _choose(experiment.checkpoint, checkpoint)
-        config.checkpoint.directory = experiment.checkpoint.directory
-        config.checkpoint.restore = str(Path(experiment.checkpoint.directory) / chosen.name)
-        config.phases = {
-            name: _without_restore(config.phases[name])
-            for name, phase in experiment.phases.items()
-            if isinstance(phase, Evaluate)
-        } or {"evaluate": {"_target_": "runner.phases.Evaluate"}}
+        config.checkpoint.directory = str(place)
+        config.checkpoint.restore = str(place / chosen.name)
+        config.phases = _evaluations(config, experiment)
         config.run.dir = str(directory / FOLDER / f"{chosen.name}-{id_of(config)}")
     return config
 
 
-def _without_restore(phase: DictConfig) -> dict[Any, Any]:
-    content = OmegaConf.to_container(phase)
-    return {**content, "restore": None} if isinstance(content, dict) else {}
+def _evaluations(config: DictConfig, experiment: Experiment) -> dict[str, Any]:
+    """The nodes of the phases that evaluate, each measuring the state as it is restored."""
+    nodes = {
+        name: OmegaConf.merge(config.phases[name], {"restore": None})
+        for name, phase in experiment.phases.items()
+        if isinstance(phase, Evaluate)
+    }
+    return nodes or {"evaluate": {"_target_": "runner.phases.Evaluate"}}
 
 
 def _choose(spec: CheckpointSpec, which: str | int | None) -> Manifest:
     manifests = read_manifests(Path(spec.directory))
-    best = best_of(manifests, spec.best) if spec.best else []
-    if which == "best" or (which is None and best):
-        candidates = best[:1]
-    elif which in (None, "latest"):
-        candidates = manifests[-1:]
-    else:
-        candidates = [manifest for manifest in manifests if str(manifest.number) == str(which)]
-    if not candidates:
+    best = best_of(manifests, spec.best)[:1] if spec.best else []
+    named = {"best": best, "latest": manifests[-1:]}
+    named |= {str(manifest.number): [manifest] for manifest in manifests}
+    found = (best or manifests[-1:]) if which is None else named.get(str(which), [])
+    if not found:
+        wanted = "latest" if which is None else which
         there = ", ".join(str(manifest.number) for manifest in manifests) or "none"
         raise CheckpointError(
-            f"--checkpoint {which or 'latest'}: no such checkpoint in {spec.directory}; "
-            f"numbers there: {there}"
+            f"--checkpoint {wanted}: no such checkpoint in {spec.directory}; give latest, best or a "
+            f"number; numbers there: {there}"
         )
-    return candidates[0]
+    return found[0]

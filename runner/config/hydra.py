@@ -9,10 +9,13 @@ from typing import Any
 from hydra.conf import HelpConf, HydraConf, JobConf, RunDir, SweepDir
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from runner.config.identity import run_id
+from runner.config.problems import already_told, join
 from runner.config.schema import Experiment, load
 from runner.errors import ConfigError
+from runner.targets import forget
 
 CONFIG_NAME = "config"
 VERSION_BASE = "1.3"
@@ -46,23 +49,16 @@ def config_directory() -> str:
 
 
 def register() -> None:
-    """Tells Hydra the runner's defaults and resolvers; calling it again changes nothing.
+    """Tells Hydra the runner's defaults and resolvers, and looks at source files anew.
 
-    They are set here rather than in a YAML file because they also hold for a run's saved config,
-    which is launched without that file.
+    To be called before every launch. The defaults are set here rather than in a YAML file because
+    they also hold for a run's saved config, which is launched without that file.
     """
+    forget()
     OmegaConf.register_new_resolver("run_id", _resolve_run_id, replace=True)
     OmegaConf.register_new_resolver("checked_run_dir", _resolve_checked_run_dir, replace=True)
-    defaults = [
-        {"hydra_logging": "none"}
-        if "hydra_logging" in entry
-        else {"job_logging": "none"}
-        if "job_logging" in entry
-        else entry
-        for entry in HydraConf().defaults
-    ]
     node = HydraConf(
-        defaults=defaults,
+        defaults=[_without_logging(entry) for entry in HydraConf().defaults],
         run=RunDir("${checked_run_dir:}"),
         sweep=SweepDir(dir="outputs/${name}", subdir="${run_id:}"),
         # The runner writes .hydra/ itself: Hydra would overwrite it at every launch.
@@ -78,6 +74,11 @@ def register() -> None:
     ConfigStore.instance().store(group="hydra", name="config", node=node, provider="hydra")
 
 
+def _without_logging(entry: dict[str, str]) -> dict[str, str]:
+    """The runner logs into its run directories, and Hydra not at all."""
+    return {name: "none" if name.endswith("_logging") else entry[name] for name in entry}
+
+
 def job_part(config: DictConfig) -> DictConfig:
     """The config without Hydra's own node."""
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -89,7 +90,7 @@ def experiment_of(config: DictConfig) -> Experiment:
     Raises:
         ConfigError: with every problem that was found.
     """
-    return load(plain(config))
+    return load(_plain(config))
 
 
 def id_of(config: DictConfig) -> str:
@@ -101,28 +102,42 @@ def id_of(config: DictConfig) -> str:
     return run_id(experiment_of(config), home=_HOME)
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
+def _plain(config: DictConfig) -> dict[str, Any]:
     """The config as plain data, interpolations resolved.
 
     Raises:
-        ConfigError: a mandatory value is missing.
+        ConfigError: a mandatory value is missing, or an interpolation fails.
     """
-    missing = list(_missing(OmegaConf.to_container(job_part(config)), ""))
+    job = job_part(config)
+    missing = list(_missing(OmegaConf.to_container(job), ""))
     if missing:
         raise ConfigError([f"{key}: is mandatory; add {key}=... to the command" for key in missing])
-    content = OmegaConf.to_container(job_part(config), resolve=True)
+    try:
+        content = OmegaConf.to_container(job, resolve=True)
+    except OmegaConfBaseException as error:
+        raise unresolved(error) from error
     return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
 
 
+def unresolved(error: OmegaConfBaseException) -> ConfigError:
+    """What to tell of an interpolation that cannot be resolved."""
+    told = already_told(error)
+    if told is not None:
+        return told
+    value = "" if error.child_node is None else f"={error.child_node}"
+    return ConfigError(f"{error.full_key}{value}: {str(error).splitlines()[0]}")
+
+
 def _missing(content: Any, key: str) -> Iterator[str]:
-    """The keys of mandatory values that were not given; OmegaConf's own search stops at the first
-    interpolation of one.
+    """The keys of mandatory values that were not given.
+
+    OmegaConf's own search stops at the first interpolation of one.
     """
     if content == "???":
         yield key
     if isinstance(content, dict):
         for name, value in content.items():
-            yield from _missing(value, f"{key}.{name}" if key else str(name))
+            yield from _missing(value, join(key, name))
 
 
 def _resolve_run_id(*, _root_: DictConfig) -> str:
@@ -131,5 +146,4 @@ def _resolve_run_id(*, _root_: DictConfig) -> str:
 
 def _resolve_checked_run_dir(*, _root_: DictConfig) -> str:
     """The run directory, once the config is known to be right: Hydra creates what this returns."""
-    id_of(_root_)
-    return str(_root_.run.dir)
+    return experiment_of(_root_).run.dir

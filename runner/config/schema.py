@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from typing import Any
 
 from runner.callbacks import Callback
 from runner.checkpoint import CheckpointSpec
-from runner.config.typed import Mismatch, convert
+from runner.config.problems import gather, join
+from runner.config.typed import convert
 from runner.data import SPLITS, Data
 from runner.engine import EngineSpec
-from runner.errors import ConfigError, Invalid, suggestion
+from runner.errors import ConfigError, Invalid, shown, suggestion
+from runner.interrupt import duration_s
 from runner.phases import Phase
 from runner.schedule import Every
 from runner.targets import Target
 from runner.tasks import Task
 
 _MAX_SEED = 2**31 - 1
+_OVERLAYS = ("debug", "experiment")
+"""Groups that set keys of other groups and have none of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +34,15 @@ class RunSpec:
     """The run directory."""
     fresh: bool = False
     """Start over; what is there is moved aside, not deleted."""
+    max_time: str | None = None
+    """Stop after so long, such as 30m or 2h, to go on with the same command."""
+
+    def __post_init__(self) -> None:
+        if self.max_time is not None:
+            try:
+                duration_s(self.max_time)
+            except ValueError as error:
+                raise Invalid("max_time", self.max_time, str(error)) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,35 +78,34 @@ class Experiment:
     callbacks: dict[str, Callback] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for problem in self._problems():
-            raise problem
+        problems = [str(problem) for problem in self._problems()]
+        if problems:
+            raise ConfigError(problems)
 
     def _problems(self) -> Iterator[Invalid]:
-        if not self.name or set(self.name) & set("/\\\0\n") or self.name.startswith("."):
-            yield Invalid("name", self.name, "give a plain folder name")
+        if not re.fullmatch(r"(?!\.|latest$)[^/\\\[\]*?\0\n]+", self.name):
+            yield Invalid("name", self.name, "give a plain folder name, such as digits_mlp")
         if not 0 <= self.seed <= _MAX_SEED:
             yield Invalid("seed", self.seed, f"give a number from 0 to {_MAX_SEED}")
         if not self.phases:
             yield Invalid("phases", {}, "there is nothing to do; choose phases=train_evaluate")
-        for name, phase in self.phases.items():
-            for split in phase.splits():
-                if split not in SPLITS:
-                    yield Invalid(
-                        f"phases.{name}", split, f"no such split; {suggestion(split, SPLITS)}"
-                    )
         yield from self._best_problems()
-        yield from self._metric_problems()
+        # Which numbers there are can be told once the splits are right.
+        yield from list(self._split_problems()) or self._metric_problems()
+
+    def _split_problems(self) -> Iterator[Invalid]:
+        needed = [(name, split) for name in self.phases for split in self.phases[name].splits()]
+        for name, split in needed:
+            if split not in SPLITS:
+                place = _place(self.phases[name], split, f"phases.{name}")
+                yield Invalid(place, split, f"no such split; {suggestion(split, SPLITS)}")
 
     def _best_problems(self) -> Iterator[Invalid]:
-        asks = {
-            f"phases.{name}.restore": getattr(phase, "restore", None)
-            for name, phase in self.phases.items()
-        }
-        asks["checkpoint.restore"] = self.checkpoint.restore
-        for key, value in asks.items():
-            if value == "best" and self.checkpoint.best is None:
-                fix = "checkpoint.best is null; name its metric, or use latest"
-                yield Invalid(key, value, fix)
+        asking = {f"phases.{name}": phase for name, phase in self.phases.items()}
+        for key, part in {"checkpoint": self.checkpoint, **asking}.items():
+            if getattr(part, "restore", None) == "best" and self.checkpoint.best is None:
+                reason = "checkpoint.best is null; give it a metric, or restore latest"
+                yield Invalid(f"{key}.restore", "best", reason)
 
     def _metric_problems(self) -> Iterator[Invalid]:
         """A number that decides something has to be measured by a phase that can act on it."""
@@ -103,12 +117,14 @@ class Experiment:
         best = self.checkpoint.best
         if best is not None and best.metric not in evaluated:
             reason = f"no train phase evaluates it; {suggestion(best.metric, evaluated)}"
-            yield Invalid("checkpoint.best.metric", best.metric, reason)
+            fix = "or set checkpoint.best=null"
+            yield Invalid("checkpoint.best.metric", best.metric, f"{reason}; {fix}")
         for name, callback in self.callbacks.items():
             metric = callback.watched()
             if metric is not None and metric not in written:
+                place = _place(callback, metric, f"callbacks.{name}")
                 reason = f"no train phase writes it; {suggestion(metric, written)}"
-                yield Invalid(f"callbacks.{name}.metric", metric, reason)
+                yield Invalid(place, metric, reason)
 
     def _numbers(self, splits: Iterable[str]) -> list[str]:
         names = self.task.metric_names()
@@ -126,8 +142,26 @@ def load(mapping: Mapping[str, Any]) -> Experiment:
     Raises:
         ConfigError: with every problem that was found, each with key, value, reason and fix.
     """
-    try:
-        experiment: Experiment = convert(Experiment, mapping, "")
-    except Mismatch as mismatch:
-        raise ConfigError(mismatch.problems) from mismatch
+    names = [field.name for field in fields(Experiment)]
+    unknown = [
+        f"{name}={shown(value)}: no such key; {suggestion(name, [*names, *_OVERLAYS])}"
+        for name, value in mapping.items()
+        if name not in names
+    ]
+    known = {name: value for name, value in mapping.items() if name in names}
+    parts = {"experiment": partial(convert, Experiment, known, "")}
+    experiment: Experiment = gather(parts, problems=unknown)["experiment"]
     return experiment
+
+
+def _place(part: Any, value: object, key: str) -> str:
+    """The full key of the field of ``part``, which stands at ``key``, that holds ``value``."""
+    return next((place for place, leaf in _leaves(asdict(part), key) if leaf == value), key)
+
+
+def _leaves(content: object, key: str) -> Iterator[tuple[str, object]]:
+    if isinstance(content, dict):
+        for name, item in content.items():
+            yield from _leaves(item, join(key, name))
+    else:
+        yield key, content

@@ -1,4 +1,4 @@
-"""Mappings to dataclasses, strictly: types are checked, not coerced, and every problem is collected.
+"""Mappings to dataclasses, strictly: types are checked, not coerced, and every problem is told.
 
 ``convert`` knows the types that a config is made of: scalars, ``None``, ``Literal``, unions, lists,
 mappings, dataclasses, and ``Target`` for a ``_target_`` node that stays unbuilt.
@@ -6,279 +6,192 @@ mappings, dataclasses, and ``Target`` for a ``_target_`` node that stays unbuilt
 
 from __future__ import annotations
 
-import ast
+import contextlib
 import dataclasses
-import difflib
+import inspect
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, Union
 
-from runner.errors import Invalid, shown, suggestion
-from runner.targets import Parameter, Target, locate, signature
-from runner.targets.static import NotFound
-from runner.targets.target import load
+from runner.config.nodes import class_named, target_at
+from runner.config.problems import gather, join
+from runner.errors import ConfigError, Invalid, nearest, shown, suggestion
+from runner.targets import TARGET, Target
 
-TARGET = "_target_"
-
-
-class Mismatch(Exception):
-    """Carries the problems of one value, as lines that name key, value, reason and fix."""
-
-    def __init__(self, *problems: str) -> None:
-        super().__init__(*problems)
-        self.problems = problems
+_NAMES: dict[Any, str] = {
+    bool: "true or false",
+    dict: "a mapping of names",
+    float: "a number",
+    int: "a whole number",
+    list: "a list, such as [1, 2]",
+    str: "text",
+    types.NoneType: "null",
+    Target: f"a mapping with {TARGET}",
+}
 
 
 def convert(kind: Any, value: object, key: str) -> Any:
-    """``value`` as an instance of ``kind``.
+    """``value`` as an instance of the type ``kind``.
+
+    Args:
+        kind: a type, as an annotation has it.
+        value: scalars, lists and mappings, as a config file has them.
+        key: where in the config it stands; "" for the whole of it.
 
     Raises:
-        Mismatch: with every problem below ``key``.
+        ConfigError: with every problem at and below ``key``.
     """
-    origin = typing.get_origin(kind)
     if kind is Any or kind is object:
-        return value
+        return _anything(value, key)
     if kind is Target:
-        return _target(value, key)
+        return target_at(key, value, convert=convert)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _dataclass(kind, value, key)
-    if origin in (Union, types.UnionType):
-        return _union(typing.get_args(kind), value, key)
-    if origin is Literal:
-        return _literal(typing.get_args(kind), value, key)
-    if origin is list:
-        return _list(typing.get_args(kind)[0], value, key)
-    if origin is dict:
-        return _dict(typing.get_args(kind)[1], value, key)
-    return _scalar(kind, value, key)
+    return _BY_ORIGIN.get(typing.get_origin(kind), _scalar)(kind, value, key)
+
+
+def _anything(value: object, key: str) -> Any:
+    """Plain data as they are, but with targets for what names one."""
+    match value:
+        case Mapping() if TARGET in value:
+            return target_at(key, value, convert=convert)
+        case Mapping():
+            return gather({n: partial(_anything, v, join(key, n)) for n, v in value.items()})
+        case list():
+            return _items(Any, value, key)
+    return value
 
 
 def _scalar(kind: Any, value: object, key: str) -> Any:
     if kind is float and type(value) is int:
         return float(value)
-    if type(value) is not kind and not (kind is type(None) and value is None):
-        raise Mismatch(f"{key}={shown(value)}: give {_NAMES.get(kind, kind.__name__)}")
-    return value
+    if type(value) is kind:
+        return value
+    if kind not in _NAMES:
+        raise ConfigError(f"{key}={shown(value)}: no config can give this, a {_described(kind)}")
+    is_plain = isinstance(value, bool | int | float)
+    quoted = f", in quotes: '{key}=\"{shown(value)}\"'" if kind is str and is_plain else ""
+    raise ConfigError(f"{key}={shown(value)}: give {_described(kind)}{quoted}")
 
 
-def _literal(choices: tuple[Any, ...], value: object, key: str) -> Any:
-    if value not in choices or isinstance(value, bool):
-        raise Mismatch(f"{key}={shown(value)}: {suggestion(str(value), map(shown, choices))}")
-    return value
+def _literal(kind: Any, value: object, key: str) -> Any:
+    choices = typing.get_args(kind)
+    if any(type(value) is type(choice) and value == choice for choice in choices):
+        return value
+    raise ConfigError(f"{key}={shown(value)}: {suggestion(str(value), map(shown, choices))}")
 
 
-def _union(kinds: tuple[Any, ...], value: object, key: str) -> Any:
-    if value is None and types.NoneType in kinds:
+def _union(kind: Any, value: object, key: str) -> Any:
+    kinds = [one for one in typing.get_args(kind) if one is not types.NoneType]
+    if value is None and _takes_none(kind):
         return None
-    kinds = tuple(kind for kind in kinds if kind is not types.NoneType)
     # A mapping is meant for the alternative that is made from one, and its problems are the ones
     # to tell.
-    fitting = [kind for kind in kinds if _takes_mapping(kind) == isinstance(value, Mapping)]
+    fitting = [one for one in kinds if _takes_mapping(one) == isinstance(value, Mapping)]
     if len(fitting) == 1:
         return convert(fitting[0], value, key)
-    for kind in fitting:
-        try:
-            return convert(kind, value, key)
-        except Mismatch:
-            continue
-    wanted = " or ".join(_described(kind) for kind in kinds)
-    raise Mismatch(f"{key}={shown(value)}: give {wanted}")
+    for one in fitting:
+        with contextlib.suppress(ConfigError):
+            return convert(one, value, key)
+    literals = [one for one in kinds if typing.get_origin(one) is Literal]
+    guess = nearest(str(value), [str(word) for one in literals for word in typing.get_args(one)])
+    mean = f"did you mean {guess}? " if guess else ""
+    raise ConfigError(f"{key}={shown(value)}: {mean}give {' or '.join(map(_described, kinds))}")
 
 
 def _list(kind: Any, value: object, key: str) -> Any:
     if not isinstance(value, list):
-        raise Mismatch(f"{key}={shown(value)}: give a list, such as [1, 2]")
-    return _collect(
-        [(index, kind, item, f"{key}[{index}]") for index, item in enumerate(value)], list
-    )
+        raise ConfigError(f"{key}={shown(value)}: give {_NAMES[list]}")
+    return _items(typing.get_args(kind)[0], value, key)
+
+
+def _items(kind: Any, values: Sequence[object], key: str) -> list[Any]:
+    parts = {n: partial(convert, kind, value, f"{key}[{n}]") for n, value in enumerate(values)}
+    return list(gather(parts).values())
 
 
 def _dict(kind: Any, value: object, key: str) -> Any:
     if not isinstance(value, Mapping):
-        raise Mismatch(f"{key}={shown(value)}: give a mapping of names")
+        raise ConfigError(f"{key}={shown(value)}: give {_NAMES[dict]}")
+    of_names, of_entries = typing.get_args(kind)
     # null takes an entry out, so that an overlay can drop what a group brought in.
-    items = [
-        (name, kind, item, _join(key, name)) for name, item in value.items() if item is not None
-    ]
-    return _collect(items, dict)
+    parts = {
+        name: partial(_entry, of_entries, entry, join(key, name))
+        for name, entry in value.items()
+        if entry is not None or _takes_none(of_entries)
+    }
+    unfit = [name for name in parts if of_names is str and not isinstance(name, str)]
+    return gather(parts, problems=[f"{join(key, name)}: put the name in quotes" for name in unfit])
+
+
+def _entry(kind: Any, value: object, key: str) -> Any:
+    """One value of a mapping, which unlike a field of a class may be left out."""
+    if inspect.isabstract(kind) and isinstance(value, Mapping) and TARGET not in value:
+        fix = f"name a {kind.__name__}, or drop the entry with {key}=null"
+        raise ConfigError(f"{key}={shown(value)}: has no {TARGET}; {fix}")
+    return convert(kind, value, key)
 
 
 def _dataclass(kind: type, value: object, key: str) -> Any:
     if not isinstance(value, Mapping):
-        raise Mismatch(f"{key}={shown(value)}: give a mapping of {_described(kind)}")
-    given = dict(value)
-    kind = _named_class(kind, given.pop(TARGET, None), key)
-    hints = typing.get_type_hints(kind)
-    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
-    problems = [
-        f"{_join(key, name)}={shown(item)}: no such key; {suggestion(name, fields)}"
-        for name, item in given.items()
-        if name not in fields
-    ]
-    problems += [
-        f"{_join(key, name)}: is missing; add {_join(key, name)}=..."
-        for name, field in fields.items()
-        if name not in given and _has_no_default(field)
-    ]
-    known = [
-        (name, hints[name], item, _join(key, name))
+        raise ConfigError(f"{key}={shown(value)}: give {_described(kind)}")
+    given = {str(name): item for name, item in value.items() if name != TARGET}
+    if TARGET in value:
+        kind = class_named(value[TARGET], kind, key)
+    elif inspect.isabstract(kind):
+        raise ConfigError(f"{join(key, TARGET)}: is missing; name a {kind.__name__}")
+    hints = _hints(kind, key)
+    fields = {field.name: field for field in _fields(kind)}
+    parts = {
+        name: partial(convert, hints[name], item, join(key, name))
         for name, item in given.items()
         if name in fields
-    ]
-    arguments = _collect(known, dict, problems)
+    }
+    arguments = gather(parts, problems=_misfits(given, fields, key))
     try:
         return kind(**arguments)
     except Invalid as error:
-        place = _join(key, error.field)
-        raise Mismatch(f"{place}={shown(error.value)}: {error.reason}") from error
+        written = shown(given.get(error.field, error.value))
+        raise ConfigError(f"{join(key, error.field)}={written}: {error.reason}") from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{key or kind.__name__}: {kind.__qualname__}: {error}") from error
 
 
-def _named_class(kind: type, name: object, key: str) -> Any:
-    """The class that ``_target_`` names, which is ``kind`` or one derived from it."""
-    if name is None:
-        if _is_open(kind):
-            fix = f"name a {kind.__name__}, or drop this entry with {key}=null"
-            raise Mismatch(f"{_join(key, TARGET)}: is missing; {fix}")
-        return kind
-    place = f"{_join(key, TARGET)}={shown(name)}"
-    _located(name, place)
+def _misfits(
+    given: Mapping[str, object], fields: Mapping[str, dataclasses.Field[Any]], key: str
+) -> Iterator[str]:
+    """The names that are no fields, and the fields that are missing."""
+    for name, item in given.items():
+        if name not in fields:
+            place = f"{join(key, name)}={shown(item)}"
+            yield f"{place}: no such key; {suggestion(name, fields)}"
+    for name, field in fields.items():
+        if name not in given and _is_required(field):
+            yield f"{join(key, name)}: is missing; add {join(key, name)}=..."
+
+
+def _hints(kind: type, key: str) -> dict[str, Any]:
     try:
-        found = load(str(name))
-    except Exception as error:
-        raise Mismatch(f"{place}: cannot be imported: {type(error).__name__}: {error}") from error
-    if not (
-        isinstance(found, type) and issubclass(found, kind) and dataclasses.is_dataclass(found)
-    ):
-        raise Mismatch(
-            f"{place}: is no {kind.__module__}.{kind.__name__}; name a class made from it"
-        )
-    return found
+        return typing.get_type_hints(kind)
+    except NameError as error:
+        place = f"{key}: the types of {kind.__module__}.{kind.__qualname__} cannot be read"
+        fix = "import them where the class stands, not only for type checking"
+        raise ConfigError(f"{place}: {error}; {fix}") from error
 
 
-def _target(value: object, key: str) -> Target:
-    if not isinstance(value, Mapping) or TARGET not in value:
-        raise Mismatch(f"{key}={shown(value)}: give a mapping with {TARGET}, the name to build")
-    place = f"{_join(key, TARGET)}={shown(value[TARGET])}"
-    located = _located(value[TARGET], place)
-    name = str(value[TARGET])
-    given = {argument: item for argument, item in value.items() if argument != TARGET}
-    called = signature(located)
-    problems: list[str] = []
-    kinds: dict[str, Any] = {}
-    if called is not None:
-        parameters = called.parameters
-        kinds = {argument: _annotated(one.annotation) for argument, one in parameters.items()}
-        problems += [
-            f"{_join(key, argument)}={shown(item)}: give {wanted}"
-            for argument, item in given.items()
-            if argument in parameters and (wanted := _unlike_default(parameters[argument], item))
-        ]
-        problems += [
-            f"{_join(key, argument)}={shown(item)}: {name} has no such argument; "
-            f"{suggestion(argument, parameters)}"
-            for argument, item in given.items()
-            if argument not in parameters and not (called.open and _is_new(argument, parameters))
-        ]
-        problems += [
-            f"{_join(key, argument)}: is missing; {name} needs it"
-            for argument, parameter in parameters.items()
-            if parameter.required and argument not in given
-        ]
-    arguments = [
-        (argument, kinds.get(argument, Any), item, _join(key, argument))
-        for argument, item in given.items()
-    ]
-    return Target(name, _collect(arguments, dict, problems, nested=True), key)
+def _fields(kind: Any) -> list[dataclasses.Field[Any]]:
+    return [field for field in dataclasses.fields(kind) if field.init]
 
 
-def _is_new(argument: str, parameters: Iterable[str]) -> bool:
-    """Whether this is nobody's misspelling, and so may be meant for ``**kwargs``."""
-    return not difflib.get_close_matches(argument, parameters, n=1, cutoff=0.75)
-
-
-def _located(name: object, place: str) -> Any:
-    try:
-        return locate(str(name))
-    except NotFound as error:
-        raise Mismatch(f"{place}: {error}") from error
-
-
-def _argument(kind: Any, value: object, key: str) -> Any:
-    """An argument of a target: a target itself, or plain data of the annotated type."""
-    match value:
-        case {"_target_": _}:
-            return _target(value, key)
-        case dict() if kind is Any:
-            items = [(name, Any, item, _join(key, str(name))) for name, item in value.items()]
-            return _collect(items, dict, nested=True)
-        case list() if kind is Any:
-            entries = [(index, Any, item, f"{key}[{index}]") for index, item in enumerate(value)]
-            return _collect(entries, list, nested=True)
-    return convert(kind, value, key)
-
-
-def _unlike_default(parameter: Parameter, value: object) -> str | None:
-    """What to give instead of text where an argument without annotation has a number as default.
-
-    Nothing more can be told: Keras takes a schedule for a number, and a list for many an int.
-    """
-    if parameter.annotation is None and isinstance(value, str):
-        match parameter.default:
-            case ast.Constant(value=bool()):
-                return _NAMES[bool]
-            case ast.Constant(value=int() | float()):
-                return _NAMES[float]
-    return None
-
-
-def _annotated(annotation: ast.expr | None) -> Any:
-    """The type that an annotation stands for; Any where it says more than a config can hold."""
-    match annotation:
-        case ast.Name(id=name):
-            return {"int": int, "float": float, "bool": bool, "str": str}.get(name, Any)
-        case ast.Constant(value=None):
-            return types.NoneType
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            sides = _annotated(left), _annotated(right)
-            return Any if Any in sides else Union[sides]  # noqa: UP007
-        case ast.Subscript(value=ast.Name(id="list" | "Sequence"), slice=item):
-            return list[_annotated(item)]  # type: ignore[misc]
-    return Any
-
-
-def _collect(
-    items: list[tuple[Any, Any, object, str]],
-    into: type[Any],
-    problems: list[str] | None = None,
-    *,
-    nested: bool = False,
-) -> Any:
-    """Converts every item and gathers the problems of all before raising."""
-    problems = [] if problems is None else problems
-    converted = {}
-    for name, kind, value, key in items:
-        try:
-            converted[name] = (_argument if nested else convert)(kind, value, key)
-        except Mismatch as mismatch:
-            problems += mismatch.problems
-    if problems:
-        raise Mismatch(*problems)
-    return converted if into is dict else list(converted.values())
-
-
-def _join(key: str, name: str) -> str:
-    return f"{key}.{name}" if key else name
-
-
-def _has_no_default(field: dataclasses.Field[Any]) -> bool:
+def _is_required(field: dataclasses.Field[Any]) -> bool:
     missing = dataclasses.MISSING
     return field.default is missing and field.default_factory is missing
 
 
-def _is_open(kind: type) -> bool:
-    """Whether ``kind`` is a base that only its subclasses make concrete."""
-    return bool(getattr(kind, "__abstractmethods__", None))
+def _takes_none(kind: Any) -> bool:
+    return kind is Any or types.NoneType in typing.get_args(kind)
 
 
 def _takes_mapping(kind: Any) -> bool:
@@ -286,18 +199,19 @@ def _takes_mapping(kind: Any) -> bool:
 
 
 def _described(kind: Any) -> str:
-    if dataclasses.is_dataclass(kind):
-        return f"{{{', '.join(field.name for field in dataclasses.fields(kind))}}}"
+    """What to give for ``kind``, in words."""
+    if dataclasses.is_dataclass(kind) and kind is not Target:
+        return f"a mapping of {{{', '.join(field.name for field in _fields(kind))}}}"
     if typing.get_origin(kind) is Literal:
         return " or ".join(map(shown, typing.get_args(kind)))
-    return _NAMES.get(kind, getattr(kind, "__name__", str(kind)))
+    name = getattr(kind, "__name__", str(kind))
+    return _NAMES.get(kind) or _NAMES.get(typing.get_origin(kind), name)
 
 
-_NAMES: dict[Any, str] = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "text (quote it if it looks like a number: \"'7'\")",
-    types.NoneType: "null",
-    Target: f"a mapping with {TARGET}",
+_BY_ORIGIN: dict[Any, Callable[[Any, object, str], Any]] = {
+    Literal: _literal,
+    Union: _union,
+    dict: _dict,
+    list: _list,
+    types.UnionType: _union,
 }

@@ -1,7 +1,20 @@
 """`_target_`: names of things to build, checked before anything is imported."""
 
+from runner.targets.modules import NotFound
+from runner.targets.signatures import Parameter, Signature, signature
 from runner.targets.sources import sources
-from runner.targets.static import Parameter, Signature, locate, signature
-from runner.targets.target import Target
+from runner.targets.static import forget, locate
+from runner.targets.target import TARGET, Target, load
 
-__all__ = ["Parameter", "Signature", "Target", "locate", "signature", "sources"]
+__all__ = [
+    "TARGET",
+    "NotFound",
+    "Parameter",
+    "Signature",
+    "Target",
+    "forget",
+    "load",
+    "locate",
+    "signature",
+    "sources",
+]

@@ -3,53 +3,73 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from runner.targets.static import NotFound, imported_names, locate, module_file, module_tree
+from runner.files import sha256
+from runner.targets.modules import NotFound, is_module, module_file
+from runner.targets.static import imported_from, locate, module_tree
 
 
 def sources(names: Iterable[str]) -> dict[str, str]:
     """SHA-256 by file, for the files that define ``names`` and everything of the user's they import.
 
-    Installed packages are left out: their versions are recorded with the run.
+    Files are given relative to the folder that they are imported from. Installed packages are left
+    out: their versions are recorded with the run.
     """
-    seen: dict[str, Path] = {}
-    waiting = [located.module for name in names if (located := locate(name)).file]
+    found: dict[str, Path] = {}
+    waiting = [_defining_module(name) for name in names]
     while waiting:
         module = waiting.pop()
-        file = _own_file(module)
-        if module in seen or file is None:
-            continue
-        seen[module] = file
-        waiting += _imports(module, file)
-    return {
-        _relative(module, file): hashlib.sha256(file.read_bytes()).hexdigest()
-        for module, file in sorted(seen.items())
-    }
+        file = None if module in found else _own_file(module)
+        if file is not None:
+            found[module] = file
+            waiting += _imports(module, file)
+    hashes = {_relative(module, file): sha256(file) for module, file in found.items()}
+    return dict(sorted(hashes.items()))
+
+
+def _defining_module(name: str) -> str:
+    try:
+        return locate(name).module
+    except NotFound:  # a class that is no attribute of its module, such as one made by a function
+        while name and not is_module(name):
+            name = name.rpartition(".")[0]
+        return name
 
 
 def _own_file(module: str) -> Path | None:
+    """The source file of a module that is not installed."""
     try:
         file = module_file(module)
-    except NotFound:  # an import of something that is not a module, or is not installed
+    except NotFound:  # what is imported is no module, or is not there
         return None
     if file is None or file.suffix != ".py" or not file.is_file():
         return None
-    return None if any(file.is_relative_to(place) for place in _INSTALLED) else file
+    installed = any(file.is_relative_to(place) for place in _INSTALLED)
+    return None if installed or {"site-packages", "dist-packages"} & {*file.parts} else file
 
 
 def _imports(module: str, file: Path) -> Iterator[str]:
-    for node in ast.walk(module_tree(file)):
-        match node:
-            case ast.Import():
-                yield from (alias.name for alias in node.names)
-            case ast.ImportFrom():
-                base = imported_names(node, module)
-                yield base
-                yield from (f"{base}.{alias.name}" for alias in node.names)
+    """The names of the modules that a file imports, in functions too, and some that are none."""
+    try:
+        nodes = list(ast.walk(module_tree(file)))
+    except NotFound:  # not Python: whoever imports it is told so then
+        return
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (name for alias in node.names for name in _with_packages(alias.name))
+        if isinstance(node, ast.ImportFrom):
+            base = imported_from(node, module)
+            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
+
+
+def _with_packages(module: str) -> Iterator[str]:
+    """``a.b.c`` and the packages ``a`` and ``a.b``, which the same statement gives access to."""
+    while module:
+        yield module
+        module = module.rpartition(".")[0]
 
 
 def _relative(module: str, file: Path) -> str:
@@ -57,8 +77,4 @@ def _relative(module: str, file: Path) -> str:
     return str(file.relative_to(file.parents[depth]))
 
 
-_INSTALLED = [
-    Path(path)
-    for key, path in sysconfig.get_paths().items()
-    if key in {"stdlib", "purelib", "platlib"}
-]
+_INSTALLED = [Path(path) for key, path in sysconfig.get_paths().items() if key.endswith("lib")]

@@ -1,28 +1,26 @@
-"""Finds what a dotted name stands for by reading source files. Nothing is imported.
+"""Finds where a dotted name is defined by reading source files. Nothing is imported.
 
-Importing ``keras`` takes seconds and importing anything runs code, so names and arguments in a
-config are checked against the syntax tree of the file that defines them: ``keras.optimizers.AdamW``
-is followed through ``from ... import ...`` to its class, and the class's ``__init__`` says which
-arguments there are.
+Importing ``keras`` takes seconds and importing anything runs code, so names in a config are checked
+against the syntax tree of the file that defines them: ``keras.optimizers.AdamW`` is followed through
+``from ... import ...`` to its class. Where the source does not tell, nothing is claimed.
 """
 
 from __future__ import annotations
 
 import ast
 import functools
-import importlib.machinery
-import importlib.util
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from runner.errors import suggestion
+from runner.targets.modules import NotFound, is_module, module_file
 
-Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-
-
-class NotFound(Exception):
-    """No such module or attribute; the message says which part, and what there is instead."""
+Definition: TypeAlias = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+Origin: TypeAlias = Definition | str | None
+"""What a name stands for: a definition, the absolute name it is imported from, None for a value."""
 
 
 @dataclass(frozen=True)
@@ -34,28 +32,6 @@ class Located:
     definition: Definition | None
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One argument as it is written: its name, annotation and default."""
-
-    name: str
-    annotation: ast.expr | None
-    default: ast.expr | None
-
-    @property
-    def required(self) -> bool:
-        """Whether a call has to give it."""
-        return self.default is None
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What can be given by name; ``open`` means that ``**kwargs`` takes anything else too."""
-
-    parameters: dict[str, Parameter]
-    open: bool
-
-
 @functools.cache
 def locate(name: str) -> Located:
     """Finds the definition of the dotted ``name``.
@@ -63,33 +39,39 @@ def locate(name: str) -> Located:
     Raises:
         NotFound: no module of that name, or nothing of that name in the module.
     """
-    module, _, attribute = name.rpartition(".")
-    if not module:
+    if "." not in name or not all(name.split(".")):
         raise NotFound("give a dotted name, such as package.module.Name")
-    file = module_file(module)
-    if file is None or file.suffix != ".py":
-        return Located(file, module, None)
-    return _find(attribute, module, file)
-
-
-@functools.cache
-def module_file(module: str) -> Path | None:
-    """The file of ``module``, or None for a built-in or namespace package.
-
-    Raises:
-        NotFound: there is no such module.
-    """
-    spec = _find_spec(module)
-    return Path(spec.origin) if spec.has_location and spec.origin else None
+    return _locate(name, trail=())
 
 
 @functools.cache
 def module_tree(file: Path) -> ast.Module:
-    """The syntax tree of ``file``."""
-    return ast.parse(file.read_bytes(), filename=str(file))
+    """The syntax tree of ``file``.
+
+    Raises:
+        NotFound: the file is not Python.
+    """
+    try:
+        return ast.parse(file.read_bytes(), filename=str(file))
+    except SyntaxError as error:
+        raise NotFound(f"{file}, line {error.lineno}: {error.msg}") from error
+    except ValueError as error:
+        raise NotFound(f"{file}: {error}") from error
 
 
-def imported_names(node: ast.ImportFrom, module: str) -> str:
+def names_in(module: str, file: Path) -> dict[str, list[Origin]]:
+    """What the top level of a module binds, by name; of several origins the likeliest comes last.
+
+    Under "*" are the names ``<module>.*`` of the modules that are imported whole.
+    """
+    names: dict[str, list[Origin]] = defaultdict(list)
+    for statement in _top_level(module_tree(file).body):
+        for name, origin in _bound(statement, module):
+            names[name].append(origin)
+    return dict(names)
+
+
+def imported_from(node: ast.ImportFrom, module: str) -> str:
     """The absolute name of the module that ``from ... import`` in ``module`` reads."""
     if not node.level:
         return node.module or ""
@@ -100,99 +82,78 @@ def imported_names(node: ast.ImportFrom, module: str) -> str:
     return ".".join([*base, *([node.module] if node.module else [])])
 
 
-def signature(located: Located) -> Signature | None:
-    """How a located class or function is called, or None where the source does not tell."""
-    match located.definition:
-        case None:
-            return None
-        case ast.ClassDef() as definition:
-            return _class_signature(definition, located)
-        case definition:
-            return _from_arguments(definition.args, is_method=False)
+def forget() -> None:
+    """Files are read again: they may change between two launches from one process."""
+    for cached in (locate, module_tree, module_file):
+        cached.cache_clear()
 
 
-def _find_spec(module: str) -> importlib.machinery.ModuleSpec:
-    parent, _, name = module.rpartition(".")
-    if not parent:
-        # Only the search for a dotted name imports its parents; this one imports nothing.
-        spec = importlib.util.find_spec(name) if name else None
-        if spec is None:
-            raise NotFound(f"there is no module {name!r} here; is it installed, or in this folder?")
-        return spec
-    locations = list(_find_spec(parent).submodule_search_locations or ())
-    spec = importlib.machinery.PathFinder.find_spec(module, locations)
-    if spec is None:
-        known = sorted({path.stem for place in locations for path in _modules(place)})
-        raise NotFound(f"{parent} has no module {name!r}; {suggestion(name, known)}")
-    return spec
-
-
-def _modules(folder: str) -> Iterator[Path]:
-    entries = (path for path in Path(folder).iterdir() if not path.name.startswith("_"))
-    return (path for path in entries if path.suffix == ".py" or path.is_dir())
-
-
-def _find(attribute: str, module: str, file: Path) -> Located:
-    bound: list[str] = []
-    for statement in _top_level(module_tree(file).body):
-        match statement:
-            case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
-                if statement.name == attribute:
-                    return Located(file, module, statement)
-                bound.append(statement.name)
-            case ast.ImportFrom():
-                for alias in statement.names:
-                    if (alias.asname or alias.name) == attribute:
-                        return locate(f"{imported_names(statement, module)}.{alias.name}")
-                    bound.append(alias.asname or alias.name)
-            case ast.Assign():
-                bound += [name.id for name in statement.targets if isinstance(name, ast.Name)]
-    if attribute in bound or "__getattr__" in bound or "*" in bound:
+def _locate(name: str, *, trail: tuple[str, ...]) -> Located:
+    """``trail`` are the names that were followed to get here."""
+    module, _, attribute = name.rpartition(".")
+    file = module_file(module) if module else None
+    if module and (file is None or file.suffix != ".py"):
         return Located(file, module, None)
-    known = [name for name in bound if not name.startswith("_")]
-    raise NotFound(f"{module} has no {attribute!r}; {suggestion(attribute, known)}")
+    names = names_in(module, file) if file else {}
+    origins = [one for one in _origins(attribute, names) if one not in (name, *trail)]
+    problem = None
+    for origin in origins:
+        if not isinstance(origin, str):
+            return Located(file, module, origin)
+        try:
+            return _locate(origin, trail=(*trail, name))
+        except NotFound as error:
+            problem = problem or error
+    raise (problem if attribute in names else None) or _absent(name, names, file)
+
+
+def _origins(attribute: str, names: dict[str, list[Origin]]) -> list[Origin]:
+    """What the attribute of a module may stand for, the likeliest first."""
+    whole = [star.removesuffix("*") for star in names.get("*", ()) if isinstance(star, str)]
+    origins = [*reversed(names.get(attribute, ())), *(f"{star}{attribute}" for star in whole)]
+    return [*origins, None] if "__getattr__" in names else origins
+
+
+def _absent(name: str, names: dict[str, list[Origin]], file: Path | None) -> NotFound:
+    module, _, attribute = name.rpartition(".")
+    if is_module(name):
+        return NotFound(f"{name} is a module; name a class or a function of it")
+    # What a module imports is its own business, except that packages gather their parts so.
+    gathers = file is not None and file.name == "__init__.py"
+    public = [
+        one
+        for one, origins in names.items()
+        if not one.startswith(("_", "*")) and (gathers or not isinstance(origins[-1], str))
+    ]
+    return NotFound(f"{module} has no {attribute!r}; {suggestion(attribute, public)}")
 
 
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements outside of definitions; of two branches, the likelier one comes last."""
     for statement in body:
-        yield statement
-        if isinstance(statement, ast.If | ast.Try):
-            handlers = getattr(statement, "handlers", [])
-            yield from _top_level(statement.body)
-            yield from _top_level(statement.orelse)
-            for handler in handlers:
+        if isinstance(statement, ast.If | ast.Try | ast.With):
+            for handler in getattr(statement, "handlers", ()):
                 yield from _top_level(handler.body)
+            yield from _top_level(getattr(statement, "orelse", []))
+            yield from _top_level(statement.body)
+            yield from _top_level(getattr(statement, "finalbody", []))
+        else:
+            yield statement
 
 
-def _class_signature(definition: ast.ClassDef, located: Located) -> Signature | None:
-    for statement in definition.body:
-        if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
-            return _from_arguments(statement.args, is_method=True)
-    for base in definition.bases:
-        inherited = _base_signature(base, located)
-        if inherited is not None:
-            return inherited
-    return None
-
-
-def _base_signature(base: ast.expr, located: Located) -> Signature | None:
-    if not isinstance(base, ast.Name) or located.file is None:
-        return None
-    try:
-        return signature(_find(base.id, located.module, located.file))
-    except NotFound:  # a built-in such as Exception
-        return None
-
-
-def _from_arguments(arguments: ast.arguments, *, is_method: bool) -> Signature:
-    positional = [*arguments.posonlyargs, *arguments.args]
-    padding = len(positional) - len(arguments.defaults)
-    defaults = [*[None] * padding, *arguments.defaults, *arguments.kw_defaults]
-    named = [*positional, *arguments.kwonlyargs]
-    parameters = {
-        argument.arg: Parameter(argument.arg, argument.annotation, default)
-        for argument, default in zip(named, defaults, strict=True)
-    }
-    if is_method:
-        del parameters[positional[0].arg]
-    return Signature(parameters, open=arguments.kwarg is not None)
+def _bound(statement: ast.stmt, module: str) -> Iterator[tuple[str, Origin]]:
+    match statement:
+        case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+            yield statement.name, statement
+        case ast.ImportFrom():
+            base = imported_from(statement, module)
+            for alias in statement.names:
+                yield alias.asname or alias.name, f"{base}.{alias.name}"
+        case ast.Import():
+            for alias in statement.names:
+                root = alias.name.partition(".")[0]
+                yield alias.asname or root, alias.name if alias.asname else root
+        case ast.Assign() | ast.AnnAssign() | ast.AugAssign():
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    yield node.id, None

@@ -6,7 +6,10 @@ import importlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.errors import ConfigError, shown
+from runner.errors import ConfigError, UserError, shown
+
+TARGET = "_target_"
+"""The key under which a node of the config says what it stands for."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,9 @@ class Target:
     key: str = field(default="", compare=False)
     """Where in the config it stands, for messages."""
 
+    def __str__(self) -> str:
+        return shown({TARGET: self.name, **self.arguments})
+
     def build(self, **more: Any) -> Any:
         """Imports the name and calls it, arguments first built themselves.
 
@@ -27,13 +33,14 @@ class Target:
         arguments = {name: build(value) for name, value in self.arguments.items()}
         try:
             return load(self.name)(**arguments, **more)
-        except (ConfigError, KeyboardInterrupt):
+        except UserError:
             raise
         except Exception as error:
-            reason = " ".join(str(error).split())
-            message = f"{self.key}={self.name}: {type(error).__name__}: {reason}"
-            given = f"; it was given {shown(self.arguments)}" if self.arguments else ""
-            raise ConfigError(message + given) from error
+            raise ConfigError(f"{self.key}={self.name}: {self._failure(error)}") from error
+
+    def _failure(self, error: Exception) -> str:
+        given = f"; it was given {shown(self.arguments)}" if self.arguments else ""
+        return " ".join(f"{type(error).__name__}: {error}{given}".split())
 
 
 def build(value: Any) -> Any:
