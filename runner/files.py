@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replaces ``path`` in one instant: a temporary file, fsync, rename, fsync of the directory."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+
+def write_atomically(path: Path, content: bytes, *, temporary: Path | None = None) -> None:
+    """Replaces ``path`` in one instant: a temporary file, fsync, rename, fsync of the directory.
+
+    Args:
+        temporary: a name on the same file system that nobody else writes to; beside ``path`` if
+            none is given.
+    """
+    temporary = temporary or path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
     sync_directory(path.parent)
+
+
+def make_directory(path: Path) -> None:
+    """Creates ``path`` and what is missing above it, to stay there after the power went."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_directory(folder.parent)
 
 
 def sync(path: Path) -> None:
@@ -26,20 +49,34 @@ def sync(path: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Brings the names in the directory ``path`` to the disk."""
+    """Brings the names in the directory ``path`` to the disk, where the file system can do that."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
     finally:
         os.close(descriptor)
 
 
-def link_over(source: Path, target: Path) -> None:
-    """Makes ``target`` the same file as ``source`` in one instant; ``source`` stays."""
-    temporary = target.with_name(f".{target.name}.tmp")
+def put_over(source: Path, target: Path, *, temporary: Path) -> None:
+    """Gives ``target`` the content of ``source`` in one instant; ``source`` stays.
+
+    By a hard link, or by a copy where the file system has none.
+
+    Args:
+        temporary: a name on the same file system that nobody else writes to.
+    """
     temporary.unlink(missing_ok=True)
-    os.link(source, temporary)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        shutil.copyfile(source, temporary)
+        sync(temporary)
     temporary.replace(target)
+    # Where both were names of one file already, the rename has done nothing.
+    temporary.unlink(missing_ok=True)
 
 
 def remove(paths: Iterable[Path]) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.backend.common.global_state import get_global_attribute
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
 from runner.errors import ConfigError, suggestion
 
@@ -53,7 +57,12 @@ class SavedRecord(tf.train.experimental.PythonState):
         return json.dumps(vars(self.value), sort_keys=True)
 
     def deserialize(self, string_value: bytes | str) -> None:
-        self.value = Record(**json.loads(string_value))
+        content = json.loads(string_value)
+        unknown = content.keys() - vars(self.value).keys()
+        if unknown:
+            names = ", ".join(sorted(unknown))
+            raise ValueError(f"the progress holds {names}, which this version of runner lacks")
+        self.value = Record(**content)
 
 
 class Progress(tf.Module):
@@ -62,9 +71,9 @@ class Progress(tf.Module):
     Attributes:
         step: int64 scalar, optimizer updates so far over the whole run.
         metrics: the variables of the training metrics, which are in the middle of an average.
-        untracked: variables that belong to the model or the optimizer but that
-            ``tf.train.Checkpoint`` does not reach, by path: the state of seed generators, and
-            layers that a model holds in a list or a dict.
+        untracked: by path, variables that ``tf.train.Checkpoint`` does not reach from the model or
+            the optimizer that they belong to: the state of seed generators, and layers that a
+            model holds in a list or a dict.
     """
 
     def __init__(self) -> None:
@@ -85,7 +94,7 @@ class Progress(tf.Module):
 
 
 class State:
-    """The parts of a run that a checkpoint can hold, all of them built."""
+    """The parts of a run that a checkpoint can hold, all of them built, and the model called once."""
 
     def __init__(
         self, *, model: keras.Model, optimizer: keras.Optimizer, metrics: list[keras.Metric]
@@ -93,59 +102,98 @@ class State:
         self.model = model
         self.optimizer = optimizer
         self.progress = Progress()
-        self.progress.metrics = _by_path([v for metric in metrics for v in metric.variables])
-        self.progress.untracked = _by_path(_untracked(model, optimizer))
-
-    def parts(self, keys: dict[str, str]) -> dict[str, Any]:
-        """The part of the state under every key: ``{"net": "model"}`` gives ``{"net": the model}``.
-
-        A part is ``model``, ``optimizer``, ``progress`` or ``step``, or something inside one of
-        them, by attribute or by layer name: ``model.logits``, ``optimizer.iterations``.
-
-        Raises:
-            ConfigError: there is no such part.
-        """
-        return {key: self._part(key, path) for key, path in keys.items()}
-
-    def _part(self, key: str, path: str) -> Any:
-        root, *rest = path.split(".")
-        part = self.progress.step if root == "step" else getattr(self, root)
-        for name in rest:
-            names = _inside(part)
-            if name not in names:
-                reason = f"{root} has no {name!r}; {suggestion(name, names)}"
-                raise ConfigError(f"checkpoint.keys.{key}={path}: {reason}")
-            part = names[name]
-        return part
+        self.progress.metrics = _by_path(v for metric in metrics for v in metric.variables)
+        self.progress.untracked = _by_path(
+            [*_untracked(model), *_untracked(optimizer), *_global_seed()]
+        )
 
     @property
     def step(self) -> int:
         """Optimizer updates so far."""
         return int(self.progress.step)
 
+    def parts(self, keys: Mapping[str, str]) -> dict[str, Any]:
+        """The part of the state under every key: ``{"net": "model"}`` gives ``{"net": the model}``.
+
+        A part is ``model``, ``optimizer``, ``progress`` or ``step``, or something inside one of
+        them, by attribute or by layer name: ``model.logits``, ``optimizer.iterations``.
+
+        Raises:
+            ConfigError: there is no such part, or the model would come back without all its weights.
+        """
+        parts = {key: self._part(key, path) for key, path in keys.items()}
+        if "model" in keys.values():
+            self._check_reached(parts)
+        return parts
+
+    def _part(self, key: str, path: str) -> Any:
+        root, _, rest = path.partition(".")
+        part = self.progress.step if root == "step" else getattr(self, root)
+        while rest:
+            names = _inside(part)
+            # A layer's name may have dots of its own.
+            found = [name for name in names if f"{rest}.".startswith(f"{name}.")]
+            if not found:
+                reason = f"{root} has no {rest!r}; {suggestion(rest, names)}"
+                raise ConfigError(f"checkpoint.keys.{key}={path}: {reason}")
+            name = max(found, key=len)
+            part, rest = names[name], rest[len(name) + 1 :]
+        return part
+
+    def _check_reached(self, parts: dict[str, Any]) -> None:
+        reached = _reached(tf.train.Checkpoint(**parts))
+        missing = [weight.path for weight in self.model.weights if id(weight) not in reached]
+        if missing:
+            raise ConfigError(
+                f"checkpoint.keys: {', '.join(missing[:5])} would not be saved, because "
+                "tf.train.Checkpoint does not look for layers in a list or a dict; add progress: "
+                "progress, or have the model hold them in attributes or in a tuple"
+            )
+
 
 def _inside(part: Any) -> dict[str, Any]:
     """What can be saved inside ``part``, by attribute name and, in a model, by layer name."""
-    children = dict(tf.train.TrackableView.children(part))
-    public = {name: child for name, child in children.items() if not name.startswith("_")}
-    public = {name: child for name, child in public.items() if not name.startswith("layer-")}
+    children = tf.train.TrackableView.children(part)
+    public = {
+        name: child
+        for name, child in children.items()
+        if not name.startswith("_") and (isinstance(child, _VARIABLES) or _holds_variables(child))
+    }
     layers = {layer.name: layer for layer in getattr(part, "layers", [])}
     variables = {variable.name: variable for variable in getattr(part, "variables", [])}
-    if isinstance(part, keras.Optimizer):
-        return {"iterations": part.iterations, **variables}
-    return {**({} if layers else variables), **public, **layers}
+    own = {} if layers else {name.partition(":")[0]: one for name, one in variables.items()}
+    iterations = {"iterations": part.iterations} if isinstance(part, keras.Optimizer) else {}
+    return {**iterations, **own, **public, **layers}
 
 
-def _untracked(model: keras.Model, optimizer: keras.Optimizer) -> list[keras.Variable]:
-    root = tf.train.Checkpoint(model=model, optimizer=optimizer)
-    reached = {id(part) for part in tf.train.TrackableView(root).descendants()}
-    return [v for v in [*model.variables, *optimizer.variables] if id(v) not in reached]
+_VARIABLES = (tf.Variable, keras.Variable)
 
 
-def _by_path(variables: list[keras.Variable]) -> dict[str, keras.Variable]:
-    """The variables by their path, numbered where two share one."""
+def _holds_variables(part: Any) -> bool:
+    return any(isinstance(one, _VARIABLES) for one in tf.train.TrackableView(part).descendants())
+
+
+def _reached(root: Any) -> set[int]:
+    return {id(part) for part in tf.train.TrackableView(root).descendants()}
+
+
+def _untracked(owner: keras.Model | keras.Optimizer) -> list[keras.Variable]:
+    reached = _reached(owner)
+    return [variable for variable in owner.variables if id(variable) not in reached]
+
+
+def _global_seed() -> list[keras.Variable]:
+    """The state of the generator that Keras takes where a layer has none of its own, once it did."""
+    generator = get_global_attribute(GLOBAL_SEED_GENERATOR)
+    return [] if generator is None else [generator.state]
+
+
+def _by_path(variables: Iterable[keras.Variable]) -> dict[str, keras.Variable]:
+    """The variables by their path, numbered where several share one."""
     named: dict[str, keras.Variable] = {}
+    seen: Counter[str] = Counter()
     for variable in variables:
-        count = sum(path.partition("#")[0] == variable.path for path in named)
+        count = seen[variable.path]
         named[f"{variable.path}#{count}" if count else variable.path] = variable
+        seen[variable.path] += 1
     return named

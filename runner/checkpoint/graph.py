@@ -1,206 +1,135 @@
-"""Compares what a checkpoint holds with what is there to receive it, before anything is touched.
+"""The objects of a state and those of a checkpoint, found by the same ways.
 
-A checkpoint is a graph of named edges whose nodes hold tensors, and so is the state. Both are walked
-together from the root: nodes reached by the same names belong together, as in TensorFlow's own
-object-based restore.
+Both are graphs of named edges whose nodes hold tensors. They are walked together from every key: what
+is reached by the same way belongs together, as in TensorFlow's own object-based restore.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
 
 import keras
-import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+from runner.checkpoint.reading import SavedGraph
+
 Variable: TypeAlias = tf.Variable | keras.Variable
+PythonState = tf.train.experimental.PythonState
+
+_Trackable = tf.__internal__.tracking.Trackable
+_T = TypeVar("_T")
 
 
-@dataclass
-class Comparison:
-    """How a checkpoint and a state differ; every list is of readable names."""
+@dataclass(frozen=True)
+class Pair:
+    """A node of a checkpoint and an object of the state that are reached by the same way."""
 
-    matched: list[tuple[str, str, Variable]] = field(default_factory=list)
-    """Name, tensor in the checkpoint, variable, for those of one shape and dtype."""
-    keys_saved: list[str] = field(default_factory=list)
-    keys_wanted: list[str] = field(default_factory=list)
-    only_in_checkpoint: list[str] = field(default_factory=list)
-    only_in_state: list[str] = field(default_factory=list)
-    unlike: list[str] = field(default_factory=list)
-    """Same name, other shape or dtype."""
-    other_classes: list[str] = field(default_factory=list)
-    """Same key, other class, as far as a manifest tells."""
-
-    @property
-    def differs(self) -> bool:
-        """Whether a strict restore is refused."""
-        keys_differ = sorted(self.keys_saved) != sorted(self.keys_wanted)
-        lists = self.only_in_checkpoint, self.only_in_state, self.unlike, self.other_classes
-        return keys_differ or any(lists)
+    way: str
+    """``model/_operations/2/_kernel``: the key, then the edges."""
+    node: int
+    part: Any
 
 
-def compare(path: str, parts: dict[str, Any]) -> Comparison:
-    """Compares the checkpoint at ``path`` with ``parts``, the part of the state under every key."""
-    reader = tf.train.load_checkpoint(path)
-    nodes = _graph(reader)
-    root = tf.train.Checkpoint(**parts)
-    pairs = _walk(nodes, root)
-    found = Comparison(
-        keys_saved=[
-            child.local_name for child in nodes[0].children if child.local_name != "save_counter"
-        ],
-        keys_wanted=list(parts),
-    )
-    for name, node, variable in pairs:
-        key = nodes[node].attributes[0].checkpoint_key
-        saved = _described(
-            reader.get_variable_to_dtype_map()[key], reader.get_variable_to_shape_map()[key]
-        )
-        present = _described(tf.as_dtype(variable.dtype), variable.shape)
-        if saved == present:
-            found.matched.append((name, key, variable))
-        else:
-            found.unlike.append(f"{name}: {saved} in the checkpoint, {present} in this run")
-    known_nodes = {node for _, node, _ in pairs}
-    known_variables = {id(variable) for _, _, variable in pairs}
-    found.only_in_checkpoint = _unmatched_nodes(nodes, known_nodes)
-    found.only_in_state = [
-        name for name, variable in variables(parts) if id(variable) not in known_variables
-    ]
-    return found
+def pairs(saved: SavedGraph, parts: Mapping[str, Any]) -> list[Pair]:
+    """All pairs from the keys that both have."""
+
+    def below(pair: tuple[int, Any]) -> dict[str, tuple[int, Any]]:
+        nodes, present = saved.children(pair[0]), _compared(pair[1])
+        return {name: (nodes[name], present[name]) for name in present if name in nodes}
+
+    keys = saved.keys
+    roots = {key: (keys[key], part) for key, part in _optimizers_last(parts).items() if key in keys}
+    walked = _walk(roots, below, identity=lambda pair: (pair[0], id(pair[1])))
+    return [Pair(way, node, part) for way, (node, part) in walked]
 
 
-def variables(parts: dict[str, Any]) -> list[tuple[str, Variable]]:
-    """Every variable that a checkpoint of ``parts`` holds, with its name."""
-    found = [(name, part) for name, part in _descendants(parts) if isinstance(part, Variable)]
-    return [(_readable(name, variable), variable) for name, variable in found]
+def saved_leaves(saved: SavedGraph, found: list[Pair]) -> list[tuple[str, int]]:
+    """Every node that holds tensors, by its way, with the keys in the order of the pairs."""
+    models = {pair.node for pair in found if isinstance(pair.part, keras.Model)}
+
+    def below(node: int) -> dict[str, int]:
+        nodes = saved.children(node)
+        if node in models:
+            nodes.pop("optimizer", None)
+        return nodes
+
+    keys = saved.keys
+    roots = {key: keys[key] for key in dict.fromkeys([*(pair.way for pair in found), *keys]) if key in keys}
+    walked = _walk(roots, below, identity=lambda node: node)
+    return [(way, node) for way, node in walked if saved.tensors(node)]
 
 
-def python_states(parts: dict[str, Any]) -> list[tf.train.experimental.PythonState]:
-    """Every piece of Python state that a checkpoint of ``parts`` holds."""
-    kind = tf.train.experimental.PythonState
-    return [part for _, part in _descendants(parts) if isinstance(part, kind)]
+def leaves(parts: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Every object of ``parts`` that puts tensors into a checkpoint, by its way."""
+    walked = _walk(_optimizers_last(parts), _children, identity=id)
+    return [(way, part) for way, part in walked if holds_tensors(part)]
 
 
-def saved_keys(path: str) -> list[str]:
-    """The keys that the checkpoint at ``path`` was saved with."""
-    root = _graph(tf.train.load_checkpoint(path))[0]
-    return [child.local_name for child in root.children if child.local_name != "save_counter"]
+def compared_leaves(parts: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The leaves that have to be in a checkpoint for it to fit."""
+    walked = _walk(_optimizers_last(parts), _compared, identity=id)
+    return [(way, part) for way, part in walked if holds_tensors(part)]
 
 
-def fingerprint(path: str) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of all tensors of a checkpoint, read back."""
-    reader = tf.train.load_checkpoint(path)
-    digest = hashlib.sha256()
-    for name, shape in sorted(reader.get_variable_to_shape_map().items()):
-        if name == GRAPH_KEY:
-            continue
-        value = np.asarray(reader.get_tensor(name))
-        content = value.item() if value.dtype == object else value.tobytes()
-        digest.update(f"{name} {value.dtype} {shape} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
+def holds_tensors(part: Any) -> bool:
+    """Whether ``part`` itself, not something inside it, puts tensors into a checkpoint."""
+    own = type(part)._serialize_to_tensors
+    return isinstance(part, Variable) or own is not _Trackable._serialize_to_tensors
 
 
-def read_every_tensor(path: str) -> None:
-    """Reads all of a checkpoint, since TensorFlow checks only what is read.
-
-    Raises:
-        tf.errors.OpError, IndexError: the checkpoint is damaged.
-    """
-    reader = tf.train.load_checkpoint(path)
-    for name in reader.get_variable_to_shape_map():
-        reader.get_tensor(name)
+def variable_names(parts: Mapping[str, Any]) -> dict[str, str]:
+    """The own name of every variable, by its way."""
+    named = {way: own_name(part) for way, part in compared_leaves(parts)}
+    return {way: name for way, name in named.items() if name}
 
 
-def files_of(prefix: Path) -> list[Path]:
-    """The files of the checkpoint at ``prefix`` but its manifest: the index, then the data."""
-    stem = f"{prefix.name}.data-"
-    data = (path for path in prefix.parent.iterdir() if path.name.startswith(stem))
-    return [prefix.with_name(f"{prefix.name}.index"), *sorted(data)]
-
-
-def _graph(reader: Any) -> Any:
-    proto = trackable_object_graph_pb2.TrackableObjectGraph()
-    proto.ParseFromString(reader.get_tensor(GRAPH_KEY))
-    return proto.nodes
-
-
-def _walk(nodes: Any, root: Any) -> list[tuple[str, int, Variable]]:
-    """Pairs of a node that holds one tensor and the variable reached by the same names."""
-    pairs = []
-    waiting: deque[tuple[str, int, Any]] = deque([("", 0, root)])
-    seen: set[tuple[int, int]] = set()
-    while waiting:
-        name, node, part = waiting.popleft()
-        if (node, id(part)) in seen:
-            continue
-        seen.add((node, id(part)))
-        if _holds_tensor(nodes[node]) and isinstance(part, Variable):
-            pairs.append((_readable(name, part), node, part))
-        children = _children(part)
-        for child in nodes[node].children:
-            if child.local_name in children:
-                below = f"{name}/{child.local_name}".lstrip("/")
-                waiting.append((below, child.node_id, children[child.local_name]))
-    return _first_of_each(pairs)
-
-
-def _first_of_each(pairs: list[tuple[str, int, Variable]]) -> list[tuple[str, int, Variable]]:
-    first = {
-        (node, id(variable)): (name, node, variable) for name, node, variable in reversed(pairs)
-    }
-    return list(reversed(first.values()))
-
-
-def _unmatched_nodes(nodes: Any, known: set[int]) -> list[str]:
-    waiting: deque[tuple[str, int]] = deque([("", 0)])
-    seen = {0}
-    names = []
-    while waiting:
-        name, node = waiting.popleft()
-        if _holds_tensor(nodes[node]) and node not in known and name != "save_counter":
-            full_name = nodes[node].attributes[0].full_name
-            names.append(f"{name} ({full_name})" if full_name else name)
-        for child in nodes[node].children:
-            if child.node_id not in seen:
-                seen.add(child.node_id)
-                waiting.append((f"{name}/{child.local_name}".lstrip("/"), child.node_id))
-    return names
-
-
-def _descendants(parts: dict[str, Any]) -> list[tuple[str, Any]]:
-    waiting: deque[tuple[str, Any]] = deque(parts.items())
-    seen = {id(part) for part in parts.values()}
-    found = []
-    while waiting:
-        name, part = waiting.popleft()
-        found.append((name, part))
-        for child_name, child in _children(part).items():
-            if id(child) not in seen:
-                seen.add(id(child))
-                waiting.append((f"{name}/{child_name}", child))
-    return found
+def own_name(part: Any) -> str:
+    """The name of a variable; empty for what is no variable."""
+    if isinstance(part, keras.Variable):
+        return str(part.path)
+    return str(part.name).partition(":")[0] if isinstance(part, tf.Variable) else ""
 
 
 def _children(part: Any) -> dict[str, Any]:
     return dict(tf.train.TrackableView.children(part))
 
 
-def _holds_tensor(node: Any) -> bool:
-    return len(node.attributes) == 1 and node.attributes[0].name == "VARIABLE_VALUE"
+def _compared(part: Any) -> dict[str, Any]:
+    """The children that count: not the optimizer that ``compile()`` puts into a model.
+
+    It is no part of what a model computes, and every script that calls ``fit`` has it in its
+    checkpoints. The optimizer of the state stands under a key of its own.
+    """
+    below = _children(part)
+    if isinstance(part, keras.Model):
+        below.pop("optimizer", None)
+    return below
 
 
-def _readable(name: str, variable: Variable) -> str:
-    """The key, then the variable's own path: ``model dense/kernel``."""
-    path = getattr(variable, "path", variable.name)
-    return f"{name.split('/')[0]} {path}"
+def _walk(
+    roots: Mapping[str, _T],
+    below: Callable[[_T], Mapping[str, _T]],
+    *,
+    identity: Callable[[_T], Any],
+) -> list[tuple[str, _T]]:
+    """Everything that is reached, once, by the shortest way from the first root that leads to it."""
+    found: list[tuple[str, _T]] = []
+    seen = set()
+    for root, start in roots.items():
+        waiting = deque([(root, start)])
+        while waiting:
+            way, item = waiting.popleft()
+            if identity(item) in seen:
+                continue
+            seen.add(identity(item))
+            found.append((way, item))
+            waiting.extend((f"{way}/{edge}", child) for edge, child in below(item).items())
+    return found
 
 
-def _described(dtype: tf.DType, shape: Any) -> str:
-    return f"{dtype.name} {list(shape)}"
+def _optimizers_last(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """An optimizer leads to the weights too, but they are named after the model."""
+    return dict(sorted(parts.items(), key=lambda item: isinstance(item[1], keras.Optimizer)))

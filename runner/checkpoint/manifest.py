@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.files import sha256, write_atomically
+from runner.errors import CheckpointError
+from runner.files import sha256
 
 FORMAT = 1
 SUFFIX = ".json"
+
+_NUMBERED = re.compile(r".+-\d+", re.DOTALL)
+_ENDING = re.compile(r"\.index|\.data-\d{5}-of-\d{5}")
+_MARKS = {"files", "fingerprint", "format"}
+"""By these a manifest is known from another JSON file that happens to stand beside a checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,35 +31,56 @@ class Manifest:
     """The id of the run that saved it."""
     number: int
     order: int
-    """How many saves the run had made with this one: the newest checkpoint has the highest."""
+    """Which of the run's scheduled saves this is, from 1, or comes before: the newest has the highest."""
     step: int
     epoch: float
     phase: str | None
     keys: dict[str, str]
     """Name in the file: part of the state."""
-    classes: dict[str, str]
-    """The class of the part under every key."""
+    optimizers: dict[str, str]
+    """The class of the optimizer under a key: Adam's file would fit AdamW without a word."""
+    variables: dict[str, str]
+    """The name of every variable by the way that leads to it: layers of one shape can change places."""
     metrics: dict[str, float] = field(default_factory=dict)
-    """Of the evaluation at this very step, if there was one, as split/name."""
+    """Of the evaluation at this very step, if there was one, as split/name; finite numbers only."""
     record: dict[str, Any]
     """Where the run stands besides the step, for keys that leave the progress out."""
     saved_at: float
-    """Seconds since 1970, for ``keep_every_n_hours``."""
+    """Seconds since 1970."""
+    begun_at: float
+    """``saved_at`` of the run's first checkpoint, from where ``keep_every_n_hours`` counts."""
     fingerprint: str
     """SHA-256 over names, dtypes, shapes and bytes of all tensors."""
     files: dict[str, dict[str, Any]]
     """``{"bytes": size, "sha256": digest}`` by file name."""
+    scheduled: bool = True
+    """False for one that is there only to go on from; the next save replaces it."""
     held: bool = False
     """Kept for good by ``keep_every_n_hours``."""
     format: int = FORMAT
 
-    def write(self, directory: Path) -> None:
-        """Writes ``<name>.json``, whole or not at all."""
-        text = json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
-        write_atomically(directory / f"{self.name}{SUFFIX}", text.encode())
+    def __post_init__(self) -> None:
+        for name in ("number", "order", "step"):
+            if not isinstance(getattr(self, name), int):
+                raise ValueError(f"{name} is {getattr(self, name)!r}")
+        if not self.files:
+            raise ValueError("it names no files")
+        for file in self.files:
+            if not _ENDING.fullmatch(file.removeprefix(self.name)):
+                raise ValueError(f"{file!r} is no file of checkpoint {self.name!r}")
 
-    def fault(self, directory: Path) -> str | None:
-        """Why the files in ``directory`` are not what was saved, or None if they are."""
+    def as_bytes(self) -> bytes:
+        """The content of ``<name>.json``, sealed by a digest over all the rest."""
+        content = asdict(self)
+        sealed = {**content, "digest": _digest(content)}
+        return (json.dumps(sealed, indent=1, sort_keys=True) + "\n").encode()
+
+    def fault(self, directory: Path, *, by_size: bool = False) -> str | None:
+        """Why the files in ``directory`` are not what was saved, or None if they are.
+
+        Args:
+            by_size: look at the sizes only, and read nothing.
+        """
         for name, expected in self.files.items():
             path = directory / name
             if not path.is_file():
@@ -59,42 +88,63 @@ class Manifest:
             size = path.stat().st_size
             if size != expected["bytes"]:
                 return f"{name} has {size} bytes instead of {expected['bytes']}"
-            if sha256(path) != expected["sha256"]:
+            if not by_size and sha256(path) != expected["sha256"]:
                 return f"{name} has another SHA-256 than when it was saved"
         return None
 
 
-def read_manifest(path: Path) -> Manifest | str:
-    """The manifest in ``path``, or the reason why there is none."""
+def read_manifest(path: Path) -> Manifest | str | None:
+    """The manifest in ``path``, or the reason why it cannot be used, or None if there is none.
+
+    A JSON file that somebody else put beside a checkpoint is no manifest.
+
+    Raises:
+        CheckpointError: a newer version of runner wrote it.
+    """
     try:
         content = json.loads(path.read_bytes())
-        if content["format"] > FORMAT:
-            return f"{path.name} has format {content['format']}, newer than this version of runner"
-        manifest = Manifest(**content)
+        if not isinstance(content, dict) or not _MARKS & content.keys():
+            return None
+        return _manifest(content, name=path.name.removesuffix(SUFFIX))
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError, TypeError, KeyError) as error:
         return f"{path.name} is not readable as a manifest: {error}"
-    if manifest.name != path.name.removesuffix(SUFFIX):
-        return f"{path.name} is the manifest of {manifest.name}"
-    if any(Path(name).name != name for name in manifest.files):
-        return f"{path.name} names files outside its directory"
-    return manifest
 
 
 def manifest_files(directory: Path) -> list[Path]:
-    """The manifests in ``directory``: JSON files that stand beside a checkpoint's index."""
+    """Where manifests can stand in ``directory``: ``<prefix>-<number>.json``."""
     if not directory.is_dir():
         return []
-    files = (path for path in directory.iterdir() if path.suffix == SUFFIX)
-    return sorted(path for path in files if path.with_suffix(".index").is_file())
+    found = (path for path in directory.iterdir() if path.name.endswith(SUFFIX))
+    return sorted(path for path in found if _NUMBERED.fullmatch(path.name.removesuffix(SUFFIX)))
 
 
 def read_manifests(directory: Path) -> list[Manifest]:
     """The readable manifests in ``directory``, the newest last."""
     found = [read_manifest(path) for path in manifest_files(directory)]
     manifests = [manifest for manifest in found if isinstance(manifest, Manifest)]
-    return sorted(manifests, key=lambda manifest: manifest.order)
+    return sorted(manifests, key=lambda manifest: (manifest.order, manifest.scheduled))
 
 
 def file_entry(path: Path) -> dict[str, Any]:
     """Size and digest of one file, as a manifest lists them."""
     return {"bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+def _manifest(content: dict[str, Any], *, name: str) -> Manifest:
+    if content.pop("digest", None) != _digest(content):
+        raise ValueError("its content is not what was written")
+    if content["format"] > FORMAT:
+        raise CheckpointError(
+            f"{name}{SUFFIX} has format {content['format']}, which only a newer version of runner "
+            "reads; install that one, or give another checkpoint.directory"
+        )
+    manifest = Manifest(**content)
+    if manifest.name != name:
+        raise ValueError(f"it is the manifest of {manifest.name}")
+    return manifest
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

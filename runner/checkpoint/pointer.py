@@ -9,26 +9,35 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from runner.checkpoint.manifest import Manifest
-from runner.files import write_atomically
 
 NAME = "checkpoint"
 
 
-def point(directory: Path, manifests: Sequence[Manifest], *, latest: str) -> None:
-    """Names ``latest``, relative to ``directory``, and all of ``manifests``, oldest first."""
+def pointer_to(manifests: Sequence[Manifest], *, latest: str | None = None) -> bytes:
+    """The content that names ``manifests``, the newest last, relative to their directory.
+
+    Args:
+        latest: another place where the newest of them stands.
+    """
+    paths = [manifest.name for manifest in manifests]
+    paths[-1] = latest or paths[-1]
     state = tf.compat.v1.train.generate_checkpoint_state_proto(
         save_dir=".",
-        model_checkpoint_path=latest,
-        all_model_checkpoint_paths=[manifest.name for manifest in manifests],
+        model_checkpoint_path=paths[-1],
+        all_model_checkpoint_paths=paths,
         all_model_checkpoint_timestamps=[manifest.saved_at for manifest in manifests],
     )
-    write_atomically(directory / NAME, text_format.MessageToString(state).encode())
+    return bytes(text_format.MessageToString(state).encode())
 
 
-def plain_latest(directory: Path) -> Path | None:
+def pointed_to(directory: Path) -> Path | None:
     """The checkpoint that the ``checkpoint`` file names, whoever wrote it, if its index is there."""
-    state = tf.train.get_checkpoint_state(str(directory))
-    if state is None or not state.model_checkpoint_path:
+    try:
+        state = tf.train.get_checkpoint_state(str(directory))
+    except ValueError:
+        # TensorFlow's answer to a file that is empty, or that is no text.
         return None
-    path = directory / state.model_checkpoint_path
+    if state is None:
+        return None
+    path = Path(state.model_checkpoint_path)
     return path if path.with_name(f"{path.name}.index").is_file() else None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import keras
 import tensorflow as tf
 
-from runner.checkpoint import graph
+from runner.checkpoint.graph import Comparison, Match, PythonState, Variable, compare, leaves
 from runner.checkpoint.manifest import SUFFIX, Manifest, read_manifest
+from runner.checkpoint.reading import SavedGraph, opened
 from runner.errors import CheckpointError
 
 log = logging.getLogger(__name__)
@@ -19,67 +21,111 @@ log = logging.getLogger(__name__)
 _SHOWN = 12
 
 
-def restore(path: Path, parts: dict[str, Any], *, partial: bool = False) -> Manifest | None:
+def restore(path: Path, parts: Mapping[str, Any], *, partial: bool = False) -> Manifest | None:
     """Gives ``parts`` the values in the checkpoint at ``path``; returns its manifest if it has one.
 
+    Args:
+        partial: takes the variables that match, and reports the rest.
+
     Raises:
-        CheckpointError: it does not fit, and no variable was touched.
+        CheckpointError: it does not fit or cannot be read, and nothing was touched.
     """
-    found = graph.compare(str(path), parts)
-    manifest = read_manifest(path.with_name(f"{path.name}{SUFFIX}"))
-    known = manifest if isinstance(manifest, Manifest) else None
+    manifest = manifest_of(path)
+    with opened(path) as reader:
+        found = compare(SavedGraph(reader), parts, names=manifest.variables if manifest else None)
+        _check(path, found, manifest, parts, partial=partial)
+        values = [(match.part, _values(reader, match)) for match in found.matches]
+        # A part that reads its own text may find fault with it; a variable takes what was compared.
+        for part, tensors in sorted(values, key=lambda item: isinstance(item[0], Variable)):
+            _put(part, tensors)
     if partial:
-        _assign(str(path), found.matched)
         log.warning("%s", _partial_report(path, found))
-        return known
-    found.other_classes = _other_classes(known, parts)
-    if found.differs:
-        raise CheckpointError(_refusal(path, found))
-    # A file from Checkpoint.write() has no save counter, which restore() would ask for.
-    status = tf.train.Checkpoint(**parts).read(str(path))
-    status.assert_existing_objects_matched().expect_partial()
-    return known
+    return manifest
 
 
 @contextmanager
-def borrowed(path: Path, parts: dict[str, Any]) -> Iterator[Manifest | None]:
-    """Restores for the length of a ``with`` block; then everything is as it was before."""
-    values = [(variable, tf.identity(variable)) for _, variable in graph.variables(parts)]
-    texts = [(part, part.serialize()) for part in graph.python_states(parts)]
+def borrowed(path: Path, parts: Mapping[str, Any]) -> Iterator[Manifest | None]:
+    """Restores for the length of a ``with`` block; then everything is as it was before.
+
+    Raises:
+        CheckpointError: as for ``restore``.
+    """
+    values = [(part, _taken(part)) for _, part in leaves(parts)]
     try:
         yield restore(path, parts)
     finally:
-        for variable, value in values:
-            variable.assign(value)
-        for part, text in texts:
-            part.deserialize(text)
+        for part, tensors in values:
+            _put(part, tensors)
 
 
-def class_names(parts: dict[str, Any]) -> dict[str, str]:
-    """The class of every part, recorded because Adam's file would fit AdamW without a word."""
-    return {key: type(part).__name__ for key, part in parts.items()}
+def manifest_of(path: Path) -> Manifest | None:
+    """The manifest of the checkpoint at ``path``; None if it has none that can be used."""
+    manifest = read_manifest(path.with_name(f"{path.name}{SUFFIX}"))
+    return manifest if isinstance(manifest, Manifest) else None
 
 
-def _other_classes(manifest: Manifest | None, parts: dict[str, Any]) -> list[str]:
-    saved = manifest.classes if manifest else {}
-    present = class_names(parts)
+def optimizer_classes(parts: Mapping[str, Any]) -> dict[str, str]:
+    """The class of every optimizer by its key: ``Adam``, or ``LossScaleOptimizer(Adam)``."""
+    optimizers = {key: part for key, part in parts.items() if isinstance(part, keras.Optimizer)}
+    return {key: _class_name(optimizer) for key, optimizer in optimizers.items()}
+
+
+def _class_name(optimizer: keras.Optimizer) -> str:
+    inner = getattr(optimizer, "inner_optimizer", None)
+    name = type(optimizer).__name__
+    return f"{name}({_class_name(inner)})" if inner is not None else name
+
+
+def _taken(part: Any) -> dict[str, Any]:
+    """The tensors of ``part`` by reference: the next assignment makes a buffer of its own."""
+    if isinstance(part, Variable):
+        return {"": tf.identity(part.value if isinstance(part, keras.Variable) else part)}
+    return dict(part._serialize_to_tensors())
+
+
+def _values(reader: Any, match: Match) -> dict[str, Any]:
+    return {name: reader.get_tensor(key) for name, key in match.tensors.items()}
+
+
+def _put(part: Any, tensors: Mapping[str, Any]) -> None:
+    if isinstance(part, Variable):
+        (value,) = tensors.values()
+        part.assign(tf.cast(value, part.dtype))
+    elif isinstance(part, PythonState):
+        (value,) = tensors.values()
+        part.deserialize(value if isinstance(value, bytes) else value.numpy())
+    else:
+        part._restore_from_tensors({name: tf.constant(value) for name, value in tensors.items()})
+
+
+def _check(
+    path: Path,
+    found: Comparison,
+    manifest: Manifest | None,
+    parts: Mapping[str, Any],
+    *,
+    partial: bool,
+) -> None:
+    if partial:
+        found.matches = [one for one in found.matches if isinstance(one.part, Variable)]
+    elif manifest is not None:
+        found.other_classes = _other_classes(manifest, parts)
+    if not found.matches or (found.differs and not partial):
+        raise CheckpointError(_refusal(path, found))
+
+
+def _other_classes(manifest: Manifest, parts: Mapping[str, Any]) -> list[str]:
+    saved, present = manifest.optimizers, optimizer_classes(parts)
     return [
         f"{key}: {saved[key]} in the checkpoint, {present[key]} in this run"
         for key in present
-        if key in saved and saved[key] != present[key]
+        if saved.get(key, present[key]) != present[key]
     ]
 
 
-def _assign(path: str, matched: list[tuple[str, str, graph.Variable]]) -> None:
-    reader = tf.train.load_checkpoint(path)
-    values = [(variable, reader.get_tensor(key)) for _, key, variable in matched]
-    for variable, value in values:
-        variable.assign(value)
-
-
-def _refusal(path: Path, found: graph.Comparison) -> str:
+def _refusal(path: Path, found: Comparison) -> str:
     lines = [f"{path} does not fit this run; nothing was restored."]
-    if sorted(found.keys_saved) != sorted(found.keys_wanted):
+    if found.keys_differ:
         lines += [
             f"  keys in the checkpoint: {', '.join(found.keys_saved)}",
             f"  checkpoint.keys here:   {', '.join(found.keys_wanted)}",
@@ -89,22 +135,23 @@ def _refusal(path: Path, found: graph.Comparison) -> str:
     return "\n".join([*lines, f"  {_way_out(found)}"])
 
 
-def _way_out(found: graph.Comparison) -> str:
+def _way_out(found: Comparison) -> str:
     if found.other_classes:
         return "To go on, use what it was saved with; checkpoint.partial=true takes what fits."
-    if sorted(found.keys_saved) == sorted(found.keys_wanted):
+    if not found.keys_differ:
         return "To take what fits and leave the rest as it is: checkpoint.partial=true"
-    parts = {"net": "model", "opt": "optimizer"}
-    keys = ", ".join(f"{key}: {parts.get(key, key)}" for key in found.keys_saved)
+    keys = ", ".join(f"{key}: {part}" for key, part in found.keys_saved.items())
     return f"To read it, name the same keys: 'checkpoint.keys={{{keys}}}' (name in the file: part)"
 
 
-def _sections(found: graph.Comparison) -> list[str]:
+def _sections(found: Comparison) -> list[str]:
     sections = {
         "of another class": found.other_classes,
         "of another shape or dtype": found.unlike,
         "only in the checkpoint": found.only_in_checkpoint,
         "only in this run": found.only_in_state,
+        "shared in one of the two only": found.shared,
+        "of another name": found.renamed,
     }
     lines = []
     for title, names in sections.items():
@@ -115,6 +162,6 @@ def _sections(found: graph.Comparison) -> list[str]:
     return lines
 
 
-def _partial_report(path: Path, found: graph.Comparison) -> str:
+def _partial_report(path: Path, found: Comparison) -> str:
     rest = _sections(found) or ["  nothing was left over"]
-    return "\n".join([f"restored {len(found.matched)} tensors of {path} in part", *rest])
+    return "\n".join([f"restored {len(found.matches)} tensors of {path} in part", *rest])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from runner.checkpoint.manifest import Manifest
@@ -18,25 +18,43 @@ def best_of(manifests: Sequence[Manifest], best: Best) -> list[Manifest]:
     return sorted(rated, key=lambda manifest: sign * manifest.metrics[best.metric])[: best.keep]
 
 
+def would_be_best(
+    manifests: Sequence[Manifest], best: Best | None, metrics: Mapping[str, float]
+) -> bool:
+    """Whether one more checkpoint, with these metrics, would be among the best."""
+    if best is None or best.metric not in metrics:
+        return False
+    rivals = best_of(manifests, best)
+    if len(rivals) < best.keep:
+        return True
+    return best.better(metrics[best.metric], than=rivals[-1].metrics[best.metric])
+
+
 def retained(manifests: Sequence[Manifest], spec: CheckpointSpec) -> list[Manifest]:
     """Of a run's checkpoints, oldest first, those to keep.
 
     The best and the held ones do not count towards ``max_to_keep``. One that would go is held
     instead if ``keep_every_n_hours`` have passed since the last one held, or since the first save.
+    One that was not scheduled stays while it is the newest, and counts nowhere.
     """
-    kept_apart = best_of(manifests, spec.best) if spec.best else []
-    ordinary = [one for one in manifests if one not in kept_apart and not one.held]
+    best = {one.name for one in best_of(manifests, spec.best)} if spec.best else set()
+    ordinary = [one.name for one in manifests if one.name not in best and _counts(one)]
     newest = ordinary if spec.max_to_keep is None else ordinary[-spec.max_to_keep :]
+    stay = best.union(newest, (one.name for one in manifests[-1:]))
     kept: list[Manifest] = []
-    held_at = manifests[0].saved_at if manifests else 0.0
+    held_at = manifests[0].begun_at if manifests else 0.0
     for one in manifests:
+        if one.name not in stay and _counts(one):
+            one = replace(one, held=_is_due(one, held_at, spec))
         if one.held:
             held_at = one.saved_at
-        elif one not in newest and one not in kept_apart and _is_due(one, held_at, spec):
-            one, held_at = replace(one, held=True), one.saved_at
-        if one.held or one in newest or one in kept_apart:
+        if one.held or one.name in stay:
             kept.append(one)
     return kept
+
+
+def _counts(one: Manifest) -> bool:
+    return one.scheduled and not one.held
 
 
 def _is_due(one: Manifest, held_at: float, spec: CheckpointSpec) -> bool:

@@ -1,64 +1,116 @@
-"""A save comes into being in a directory of its own and moves to its place when it is complete.
+"""Where a save comes into being, and from where it moves to its place once it is complete.
 
-The order makes every instant safe. A staged save counts once its manifest stands in it; from there
-on it is rolled forward, before that it is swept away. Files are linked into place, so that the
-staged copy stays whole until the last name is there: a number that exists already can be replaced
-without a moment at which neither the old nor the new checkpoint is complete.
+The order makes every instant safe. A staged save counts once its manifest stands in the staging
+directory; from there on it is rolled forward, before that it is swept away. Files are linked into
+place, so that the staged copy stays whole until the last name is there: a number that exists
+already is replaced without a moment at which neither the old nor the new checkpoint is complete.
+
+A removal goes the other way: the manifest moves here first, and from then on the rest does not
+count. Every temporary file stands here too, so that a dead process leaves nothing anywhere else.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from runner.checkpoint.manifest import SUFFIX, Manifest, read_manifest
-from runner.files import link_over, remove, sync, sync_directory
+from runner.files import (
+    make_directory,
+    put_over,
+    remove,
+    sha256,
+    sync,
+    sync_directory,
+    write_atomically,
+)
 
-_MARK = ".saving-"
-
-
-def begin(directory: Path, name: str) -> Path:
-    """An empty directory inside ``directory`` for the files of checkpoint ``name``."""
-    staged = directory / f"{_MARK}{name}"
-    if staged.exists():
-        sweep(staged)
-    staged.mkdir()
-    return staged
-
-
-def complete(staged: Path, manifest: Manifest) -> None:
-    """Brings the staged files to the disk, then writes the manifest that makes them count."""
-    for name in manifest.files:
-        sync(staged / name)
-    manifest.write(staged)
-    sync_directory(staged.parent)
+MARK = ".saving-"
 
 
-def move_into_place(staged: Path, manifest: Manifest) -> None:
-    """Gives the staged files their final names, the manifest last; ``staged`` stays whole."""
-    directory = staged.parent
-    for name in [*manifest.files, f"{manifest.name}{SUFFIX}"]:
-        link_over(staged / name, directory / name)
-    sync_directory(directory)
+class Staging:
+    """``<directory>/.saving-<run>``, which belongs to one run alone.
 
+    - ``<name>.index``, ``.data-*`` and ``.json``: a save, complete if the manifest holds,
+    - ``removed/<name>.json``: manifests of checkpoints whose files are being removed,
+    - ``temporary``: a file on its way to another name.
+    """
 
-def sweep(staged: Path) -> None:
-    """Removes a staged save and its files."""
-    for path in sorted(staged.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else remove([path])
-    staged.rmdir()
+    def __init__(self, directory: Path, *, run: str) -> None:
+        self.path = directory / f"{MARK}{run}"
+        self._directory = directory
+        self._removed = self.path / "removed"
+        self._temporary = self.path / "temporary"
 
+    def exists(self) -> bool:
+        """Whether a process is at work here, or died at work."""
+        return self.path.is_dir()
 
-def left_over(directory: Path) -> list[Path]:
-    """The staged saves that a dead process left behind."""
-    return sorted(path for path in directory.iterdir() if path.name.startswith(_MARK))
+    def begin(self) -> None:
+        """Makes an empty staging directory."""
+        self.sweep()
+        make_directory(self.path)
 
+    def complete(self, manifest: Manifest) -> None:
+        """Brings the staged files to the disk, then writes the manifest that makes them count."""
+        for name in manifest.files:
+            sync(self.path / name)
+        sync_directory(self.path)
+        self.write(self.path / f"{manifest.name}{SUFFIX}", manifest.as_bytes())
 
-def recover(staged: Path) -> bool:
-    """Rolls a complete staged save forward and clears it away; True if it was complete."""
-    name = staged.name.removeprefix(_MARK)
-    manifest = read_manifest(staged / f"{name}{SUFFIX}")
-    is_complete = isinstance(manifest, Manifest) and manifest.fault(staged) is None
-    if isinstance(manifest, Manifest) and is_complete:
-        move_into_place(staged, manifest)
-    sweep(staged)
-    return is_complete
+    def completed(self) -> Manifest | None:
+        """The staged save, if it is complete."""
+        found = [read_manifest(path) for path in self.path.glob(f"*{SUFFIX}")]
+        manifests = [manifest for manifest in found if isinstance(manifest, Manifest)]
+        return next((one for one in manifests if one.fault(self.path) is None), None)
+
+    def move_into_place(self, manifest: Manifest) -> None:
+        """Gives the staged files their final names, the manifest last; here they stay whole."""
+        for name in manifest.files:
+            put_over(self.path / name, self._directory / name, temporary=self._temporary)
+        sync_directory(self._directory)
+        name = f"{manifest.name}{SUFFIX}"
+        put_over(self.path / name, self._directory / name, temporary=self._temporary)
+        sync_directory(self._directory)
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Replaces a file of the checkpoint directory in one instant."""
+        make_directory(self.path)
+        write_atomically(path, content, temporary=self._temporary)
+
+    def remove(self, manifests: Sequence[Manifest]) -> None:
+        """Removes checkpoints: their manifests first, so that a dead process can be told by them."""
+        if not manifests:
+            return
+        make_directory(self._removed)
+        journal = [self._removed / f"{manifest.name}{SUFFIX}" for manifest in manifests]
+        for path in journal:
+            (self._directory / path.name).replace(path)
+        sync_directory(self._removed)
+        sync_directory(self._directory)
+        for manifest in manifests:
+            remove(self._directory / name for name in manifest.files)
+        remove(journal)
+
+    def finish_removals(self) -> None:
+        """Removes what a dead process was removing, unless somebody has saved there since."""
+        for path in self._removed.glob(f"*{SUFFIX}"):
+            manifest = read_manifest(path)
+            if isinstance(manifest, Manifest) and not (self._directory / path.name).exists():
+                remove(self._still_there(manifest))
+
+    def sweep(self) -> None:
+        """Removes the staging directory, if there is one."""
+        if not self.exists():
+            return
+        for path in sorted(self.path.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        self.path.rmdir()
+
+    def _still_there(self, manifest: Manifest) -> list[Path]:
+        files = {self._directory / name: entry for name, entry in manifest.files.items()}
+        return [
+            path
+            for path, entry in files.items()
+            if path.is_file() and sha256(path) == entry["sha256"]
+        ]

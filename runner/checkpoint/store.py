@@ -1,37 +1,29 @@
-"""The checkpoints of one run in one directory."""
+"""Saves the state of one run into a directory, and restores it."""
 
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from runner.checkpoint import graph, staging
-from runner.checkpoint.manifest import (
-    SUFFIX,
-    Manifest,
-    file_entry,
-    manifest_files,
-    read_manifest,
-    read_manifests,
-)
-from runner.checkpoint.pointer import plain_latest, point
-from runner.checkpoint.restore import borrowed, class_names, restore
-from runner.checkpoint.retention import best_of, retained
-from runner.checkpoint.spec import RESTORE_WORDS, CheckpointSpec
+from runner.checkpoint import reading
+from runner.checkpoint.directory import CheckpointDirectory
+from runner.checkpoint.finder import Finder
+from runner.checkpoint.graph import variable_names
+from runner.checkpoint.manifest import Manifest, file_entry
+from runner.checkpoint.restore import borrowed, manifest_of, optimizer_classes, restore
+from runner.checkpoint.retention import would_be_best
+from runner.checkpoint.spec import CheckpointSpec
 from runner.errors import CheckpointError
-from runner.files import remove
 
 log = logging.getLogger(__name__)
-
-_CORRUPT = "corrupt"
-_ABANDONED = "abandoned"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +31,7 @@ class Moment:
     """When in the run a save takes place, and how good the state is."""
 
     order: int
-    """Which save of the run this is, from 1."""
+    """Which save of the run this is, from 1, as far as the run itself counted."""
     step: int
     epoch: float
     phase: str
@@ -47,24 +39,18 @@ class Moment:
     """Of the evaluation at this very step, if there was one, as split/name."""
     record: dict[str, Any]
     """Where the run stands, for keys that leave the progress out."""
+    scheduled: bool = True
+    """False if the run was asked to stop: what is saved has a name of its own, counts nowhere, and
+    goes with the next save."""
 
 
 class CheckpointStore:
-    """Saves, finds and verifies.
-
-    In ``directory`` stand, for every checkpoint,
-
-    - ``<prefix>-<number>.index`` and ``.data-00000-of-00001``, as TensorFlow writes them,
-    - ``<prefix>-<number>.json``, the manifest, written last: without it the rest does not count,
-
-    and beside them ``checkpoint``, by which TensorFlow finds the latest one, ``.saving-*``, a save
-    that is not complete, ``corrupt/``, where damaged ones are set aside, and ``abandoned/``, for
-    those later than one that was gone back to.
+    """The checkpoints of one run.
 
     Args:
         spec: the config.
         parts: the part of the state under every key, built.
-        directory: where the files stand.
+        directory: where the files stand; see `CheckpointDirectory`.
         run: the id of the run; checkpoints of other runs in the same directory are left alone.
         now: seconds since 1970.
     """
@@ -79,239 +65,169 @@ class CheckpointStore:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.directory = directory
+        self._files = CheckpointDirectory(directory, spec, run=run)
+        self._finder = Finder(self._files, spec)
         self._spec = spec
         self._run = run
         self._now = now
         self._parts = parts
-        self._classes = class_names(parts)
         self._checkpoint = tf.train.Checkpoint(**parts)
-        self._manifests: list[Manifest] = []
+        self._order = 0
+        self._gone_back_to: Manifest | None = None
 
     def open(self) -> None:
-        """Finishes or sweeps away what a dead save left, and reads the manifests."""
-        if not self.directory.is_dir():
-            return
-        for staged in staging.left_over(self.directory):
-            fate = "completed" if staging.recover(staged) else "removed"
-            log.warning("%s, a save that did not end, was %s", staged.name, fate)
-        for path in manifest_files(self.directory):
-            fault = read_manifest(path)
-            if isinstance(fault, str):
-                self._set_aside(path.stem, fault)
-        self._manifests = read_manifests(self.directory)
+        """Finishes or sweeps away what a dead save left, and reads what there is.
+
+        Raises:
+            CheckpointError: the directory cannot be used.
+        """
+        with self._told(f"{self.directory} cannot be used"):
+            self._files.open()
 
     @property
     def manifests(self) -> list[Manifest]:
         """This run's checkpoints, the newest last."""
-        return [manifest for manifest in self._manifests if manifest.run == self._run]
+        return list(self._files.own)
+
+    @property
+    def best(self) -> Manifest | None:
+        """The best checkpoint, if the config says what is best and one was evaluated."""
+        return next(iter(self._finder.best(self._files.own)), None)
 
     def path(self, manifest: Manifest) -> Path:
         """What TensorFlow calls the checkpoint's path: its files' names without their endings."""
         return self.directory / manifest.name
 
+    def would_be_best(self, metrics: Mapping[str, float]) -> bool:
+        """Whether a checkpoint with these metrics would be among the best."""
+        return would_be_best(self._files.own, self._spec.best, _finite(metrics))
+
     def save(self, moment: Moment) -> Manifest:
         """Saves the state, then lets go of the checkpoints that are no longer to be kept.
 
         Raises:
-            CheckpointError: nothing was saved; the earlier checkpoints are as they were.
+            CheckpointError: nothing was saved, or what was is published by the next save or launch;
+                the earlier checkpoints are as they were.
         """
-        epoch = int(moment.epoch)
-        number = self._spec.number(step=moment.step, epoch=epoch, count=moment.order)
-        name = f"{self._spec.prefix}-{number}"
-        self._checkpoint.save_counter.assign(moment.order)
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            staged = staging.begin(self.directory, name)
-            self._checkpoint.write(str(staged / name))
-            manifest = self._describe(staged / name, number, moment)
-            staging.complete(staged, manifest)
-            self._publish(staged, manifest)
-        except (OSError, tf.errors.OpError) as error:
-            raise CheckpointError(
-                f"{self.directory / name} could not be saved: {error}; make room or give the right "
-                "to write there, then run the same command again"
-            ) from error
+        with self._told(f"{self.directory} cannot be used"):
+            self._clear_the_way()
+        order = self._next_order(moment)
+        number = self._spec.number(step=moment.step, epoch=int(moment.epoch), count=order)
+        name = f"{self._spec.prefix}-{number if moment.scheduled else f'stopped-{moment.step}'}"
+        with self._told(f"{self.directory / name} could not be saved"):
+            self._files.check_free(name)
+            manifest = self._stage(name, number, order, moment)
+            self._files.publish(manifest)
+        self._count_from(manifest)
         return manifest
 
-    def would_be_best(self, metrics: Mapping[str, float]) -> bool:
-        """Whether a checkpoint with these metrics would be among the best."""
-        best = self._spec.best
-        if best is None or best.metric not in metrics:
-            return False
-        rivals = best_of(self.manifests, best)
-        return len(rivals) < best.keep or best.better(
-            metrics[best.metric], than=rivals[-1].metrics[best.metric]
-        )
-
-    def start(self) -> Path | None:
-        """Where this sitting starts: the newest intact checkpoint of this run, if it has any, or else
-        what ``checkpoint.restore`` says; None to start from scratch.
+    def start(self, *, fresh: bool = False) -> Path | None:
+        """Where this sitting starts; None to start from scratch. See `Finder.start`.
 
         Raises:
             CheckpointError: there is none, or none that is intact.
         """
-        had_any = bool(self.manifests)
-        newest = self._newest(self.manifests)
-        if newest is not None:
-            return newest
-        if self._spec.restore == "none" and not had_any:
-            return None
-        if self._spec.restore != "auto" and not had_any:
-            return self.find(self._spec.restore)
-        plain = self._plain()
-        if plain is None:
-            self._refuse_silent_restart()
-        return plain
+        with self._told(f"{self.directory} cannot be used"):
+            return self._finder.start(fresh=fresh)
 
     def find(self, which: str | int) -> Path:
-        """The checkpoint that latest, best, a number or a path means.
+        """The checkpoint that latest, best, a number or a path means. See `Finder.find`.
 
         Raises:
             CheckpointError: there is none, or it is not intact.
         """
-        if which == "latest":
-            found = self._newest(self._manifests) or self._plain()
-        elif which == "best":
-            found = self._newest(self._best()[::-1])
-        else:
-            found = self._named(which)
-        if found is None:
-            raise CheckpointError(f"checkpoint.restore={which}: {self._what_there_is()}")
-        return found
+        with self._told(f"{self.directory} cannot be used"):
+            return self._finder.find(which)
 
     def restore(self, path: Path) -> Manifest | None:
-        """Gives the state the values in the checkpoint; later ones of the same line are abandoned.
+        """Gives the state the values in the checkpoint, and goes on counting from it.
+
+        If that is one of several in this directory, the next save moves the later ones aside.
 
         Raises:
             CheckpointError: it does not fit; no variable was touched.
         """
-        is_own = path in [self.path(manifest) for manifest in self.manifests]
-        manifest = restore(path, self._parts, partial=self._spec.partial and not is_own)
-        if manifest is not None and path.parent == self.directory:
-            for other in list(self._manifests):
-                if other.run == manifest.run and other.order > manifest.order:
-                    self._move_aside(other.name, _ABANDONED)
-                    self._manifests.remove(other)
+        manifest = manifest_of(path)
+        is_own = manifest is not None and manifest.run == self._run
+        if self._spec.partial and not is_own:
+            return restore(path, self._parts, partial=True)
+        restore(path, self._parts)
+        if manifest is None:
+            self._order = reading.save_counter(path)
+        else:
+            self._count_from(manifest)
+        is_here = path.parent.resolve() == self.directory.resolve()
+        self._gone_back_to = manifest if is_here else None
         return manifest
 
     def borrowed(self, path: Path) -> AbstractContextManager[Manifest | None]:
         """Restores for the length of a ``with`` block; then everything is as it was before."""
         return borrowed(path, self._parts)
 
-    @property
-    def best(self) -> Manifest | None:
-        """The best checkpoint, if the config says what is best and one was evaluated."""
-        return next(iter(self._best()), None)
+    def _clear_the_way(self) -> None:
+        """Ends what an earlier save could not, and leaves the line that was gone back from."""
+        self._files.finish_interrupted()
+        if self._gone_back_to is not None:
+            self._files.abandon_after(self._gone_back_to)
+            self._gone_back_to = None
 
-    def _describe(self, path: Path, number: int, moment: Moment) -> Manifest:
+    def _next_order(self, moment: Moment) -> int:
+        counted = moment.order if moment.scheduled else 0
+        published = [one.order for one in self._files.own if one.scheduled]
+        return max(counted, self._order + 1, *(order + 1 for order in published))
+
+    def _count_from(self, manifest: Manifest) -> None:
+        self._order = manifest.order if manifest.scheduled else manifest.order - 1
+
+    def _stage(self, name: str, number: int, order: int, moment: Moment) -> Manifest:
+        staging = self._files.staging
+        staging.begin()
+        try:
+            self._checkpoint.save_counter.assign(order)
+            self._checkpoint.write(str(staging.path / name))
+            manifest = self._describe(staging.path / name, number, order, moment)
+            staging.complete(manifest)
+        except (OSError, tf.errors.OpError, CheckpointError):
+            # The room that it takes may be what the disk has not.
+            with suppress(OSError):
+                staging.sweep()
+            raise
+        return manifest
+
+    def _describe(self, path: Path, number: int, order: int, moment: Moment) -> Manifest:
+        own, now = self._files.own, self._now()
         return Manifest(
             name=path.name,
             run=self._run,
             number=number,
-            **vars(moment),
+            order=order,
+            step=moment.step,
+            epoch=moment.epoch,
+            phase=moment.phase,
             keys=self._spec.keys,
-            classes=self._classes,
-            saved_at=self._now(),
-            fingerprint=graph.fingerprint(str(path)),
-            files={file.name: file_entry(file) for file in graph.files_of(path)},
+            optimizers=optimizer_classes(self._parts),
+            variables=variable_names(self._parts),
+            metrics=_finite(moment.metrics),
+            record=moment.record,
+            scheduled=moment.scheduled,
+            saved_at=now,
+            begun_at=own[0].begun_at if own else now,
+            fingerprint=reading.fingerprint(path),
+            files={file.name: file_entry(file) for file in reading.files_of(path)},
         )
 
-    def _publish(self, staged: Path, manifest: Manifest) -> None:
-        others = [one for one in self._manifests if one.name != manifest.name]
-        own = [one for one in others if one.run == self._run] + [manifest]
-        kept = retained(own, self._spec)
-        if len(others) < len(self._manifests):
-            # The number exists: until its files are exchanged, the staged copy is the latest.
-            point(self.directory, kept, latest=f"{staged.name}/{manifest.name}")
-        staging.move_into_place(staged, manifest)
-        point(self.directory, kept, latest=manifest.name)
-        staging.sweep(staged)
-        self._let_go(own, kept)
-        self._manifests = [one for one in others if one.run != self._run] + kept
-
-    def _let_go(self, own: Sequence[Manifest], kept: Sequence[Manifest]) -> None:
-        names = {one.name for one in kept}
-        for one in kept:
-            if one.held and one not in own:
-                one.write(self.directory)
-        for one in own:
-            if one.name not in names:
-                # The manifest goes first: from then on the rest does not count.
-                remove(self.directory / name for name in [f"{one.name}{SUFFIX}", *one.files])
-
-    def _best(self) -> list[Manifest]:
-        return best_of(self.manifests, self._spec.best) if self._spec.best else []
-
-    def _newest(self, manifests: Sequence[Manifest]) -> Path | None:
-        """The last of ``manifests`` that is intact; damaged ones are set aside on the way."""
-        for manifest in reversed(manifests):
-            fault = manifest.fault(self.directory)
-            if fault is None:
-                return self.path(manifest)
-            self._set_aside(manifest.name, fault)
-            self._manifests.remove(manifest)
-        return None
-
-    def _named(self, which: str | int) -> Path | None:
-        path = (
-            Path(which)
-            if isinstance(which, str)
-            else self.directory / f"{self._spec.prefix}-{which}"
-        )
-        if not path.with_name(f"{path.name}.index").is_file():
-            return None
-        manifest = read_manifest(path.with_name(f"{path.name}{SUFFIX}"))
-        fault = manifest.fault(path.parent) if isinstance(manifest, Manifest) else _unreadable(path)
-        if fault is not None:
-            raise CheckpointError(f"checkpoint.restore={which}: {fault}; {self._what_there_is()}")
-        return path
-
-    def _plain(self) -> Path | None:
-        """The latest checkpoint that has no manifest, because a bare script saved it."""
-        path = plain_latest(self.directory)
-        if path is None or path.with_name(f"{path.name}{SUFFIX}").exists():
-            return None
-        fault = _unreadable(path)
-        if fault is not None:
-            raise CheckpointError(f"{path}: {fault}; name another one: checkpoint.restore=NUMBER")
-        return path
-
-    def _refuse_silent_restart(self) -> None:
-        """Raises if there is a sign of earlier checkpoints, none of which can be used."""
-        signs = [path.name for path in self.directory.glob("*")] if self.directory.is_dir() else []
-        if signs:
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Turns errors of the file system into one that says what could not be done."""
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
             raise CheckpointError(
-                f"{self.directory} holds {', '.join(sorted(signs)[:5])}, but no intact checkpoint of "
-                "this run; give checkpoint.restore=latest or a number to start from one that is "
-                "there, checkpoint.restore=none to start from scratch, or another "
-                "checkpoint.directory"
-            )
-
-    def _set_aside(self, name: str, reason: str) -> None:
-        self._move_aside(name, _CORRUPT)
-        place = self.directory / _CORRUPT
-        log.warning("checkpoint %s is damaged (%s) and was moved to %s", name, reason, place)
-
-    def _move_aside(self, name: str, folder: str) -> None:
-        place = self.directory / folder
-        place.mkdir(exist_ok=True)
-        prefix = self.directory / name
-        for path in [prefix.with_name(f"{name}{SUFFIX}"), *graph.files_of(prefix)]:
-            if path.exists():
-                path.replace(place / path.name)
-
-    def _what_there_is(self) -> str:
-        numbers = [str(manifest.number) for manifest in self._manifests]
-        if numbers:
-            return f"no such checkpoint in {self.directory}; there are {', '.join(numbers)}"
-        words = ", ".join(RESTORE_WORDS)
-        return f"no such checkpoint; {self.directory} holds none (give {words}, a number or a path)"
+                f"{what}: {error}; make room or give the right to write there, then run the same "
+                "command again"
+            ) from error
 
 
-def _unreadable(path: Path) -> str | None:
-    """Why a checkpoint without a manifest cannot be used, or None."""
-    try:
-        graph.read_every_tensor(str(path))
-    except (tf.errors.OpError, IndexError, OSError) as error:
-        return f"it cannot be read: {error}"
-    return None
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Those that can be compared, and written as JSON."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -1,0 +1,241 @@
+"""The checkpoints of one run in one directory, as files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from runner.checkpoint.manifest import SUFFIX, Manifest, manifest_files, read_manifest
+from runner.checkpoint.pointer import NAME as POINTER
+from runner.checkpoint.pointer import pointed_to, pointer_to
+from runner.checkpoint.reading import files_of
+from runner.checkpoint.retention import retained
+from runner.checkpoint.spec import CheckpointSpec
+from runner.checkpoint.staging import MARK, Staging
+from runner.errors import CheckpointError
+from runner.files import make_directory, sync_directory
+
+log = logging.getLogger(__name__)
+
+CORRUPT = "corrupt"
+ABANDONED = "abandoned"
+
+
+class CheckpointDirectory:
+    """Publishes, verifies, keeps and lets go.
+
+    In ``path`` stand, for every checkpoint,
+
+    - ``<prefix>-<number>.index`` and ``.data-00000-of-00001``, as TensorFlow writes them,
+    - ``<prefix>-<number>.json``, the manifest, written last: without it the rest does not count,
+
+    and beside them ``checkpoint``, by which TensorFlow finds the latest one, ``.saving-<run>``,
+    where a save is made, ``corrupt/``, where this run's damaged ones are set aside, and
+    ``abandoned/``, for those later than one that was gone back to. What other runs and bare scripts
+    have here is read and left alone; only going back to another run's moves its later ones.
+
+    Attributes:
+        own: this run's checkpoints, the newest last.
+        others: those of other runs, the last saved last.
+        unreadable: by name, why a manifest cannot be read.
+    """
+
+    def __init__(self, path: Path, spec: CheckpointSpec, *, run: str) -> None:
+        self.path = path
+        self.staging = Staging(path, run=run)
+        self.own: list[Manifest] = []
+        self.others: list[Manifest] = []
+        self.unreadable: dict[str, str] = {}
+        self._spec = spec
+        self._run = run
+
+    def open(self) -> None:
+        """Reads what is there, and finishes or sweeps away what a dead process left."""
+        self._read()
+        self.finish_interrupted()
+        faults = {one.name: one.fault(self.path, by_size=True) for one in self.own}
+        if self.own and not self.others:
+            # Whose an unreadable manifest is can be told only where all the rest are this run's.
+            faults.update(self.unreadable)
+            self.unreadable = {}
+        self.set_aside({name: fault for name, fault in faults.items() if fault is not None})
+
+    def finish_interrupted(self) -> None:
+        """Rolls a save that was complete forward, finishes removals, and sweeps the rest."""
+        if not self.staging.exists():
+            return
+        self._read()
+        self.staging.finish_removals()
+        manifest = self.staging.completed()
+        if manifest is None:
+            self.staging.sweep()
+            return
+        log.warning("%s, a save that did not end, is completed", manifest.name)
+        self.publish(manifest)
+
+    def publish(self, manifest: Manifest) -> None:
+        """Moves the complete staged save to its place, then lets go of what is not to be kept."""
+        replaces = any(one.name == manifest.name for one in self.own)
+        line = [one for one in self.own if one.name != manifest.name] + [manifest]
+        if replaces:
+            # The number exists: until its files are exchanged, the staged copy is the latest.
+            self._point(line, latest=f"{self.staging.path.name}/{manifest.name}")
+        self.staging.move_into_place(manifest)
+        self.own = retained(line, self._spec)
+        self._hold(line)
+        self._point(self.own)
+        self._let_go(line)
+
+    def settle(self) -> None:
+        """Does what a process that died after a save had still to do."""
+        line = self.own
+        self.own = retained(line, self._spec)
+        self._hold(line)
+        self._repair_pointer(line)
+        self._let_go(line)
+
+    def newest_intact(self, manifests: Sequence[Manifest]) -> Manifest | None:
+        """The last of ``manifests`` that is intact; this run's damaged ones are set aside."""
+        faults: dict[str, str] = {}
+        intact = None
+        for manifest in reversed(manifests):
+            fault = manifest.fault(self.path)
+            if fault is None:
+                intact = manifest
+                break
+            faults[manifest.name] = fault
+        self.set_aside({one.name: faults[one.name] for one in self.own if one.name in faults})
+        return intact
+
+    def set_aside(self, faults: Mapping[str, str]) -> None:
+        """Moves damaged checkpoints of this run to ``corrupt/``.
+
+        Args:
+            faults: what is wrong, by name.
+        """
+        line = self.own
+        self.own = [one for one in line if one.name not in faults]
+        # First, so that at no instant the latest is one that has gone.
+        self._repair_pointer(line)
+        for name, fault in faults.items():
+            place = self._move_aside(name, CORRUPT)
+            log.warning("checkpoint %s is damaged (%s) and was moved to %s", name, fault, place)
+        self.staging.sweep()
+
+    def abandon_after(self, manifest: Manifest) -> None:
+        """Moves what was saved later in the same line to ``abandoned/``: it was gone back to this."""
+        line = [one for one in (*self.own, *self.others) if one.run == manifest.run]
+        later = [one for one in line if one.order > manifest.order]
+        if not later:
+            return
+        self._point([one for one in line if one not in later])
+        for one in later:
+            place = self._move_aside(one.name, ABANDONED)
+            log.warning("%s, saved after %s, was moved to %s", one.name, manifest.name, place)
+        self.own = [one for one in self.own if one not in later]
+        self.others = [one for one in self.others if one not in later]
+        self.staging.sweep()
+
+    def abandon_all(self) -> None:
+        """Moves this run's checkpoints to ``abandoned/``: it starts over."""
+        named = pointed_to(self.path)
+        if named is not None and named.name in {one.name for one in self.own}:
+            (self.path / POINTER).unlink()
+        for one in self.own:
+            log.warning("%s was moved to %s", one.name, self._move_aside(one.name, ABANDONED))
+        self.own = []
+
+    def check_free(self, name: str) -> None:
+        """Looks whether a save of this name would be over something that is not this run's.
+
+        Raises:
+            CheckpointError: it would.
+        """
+        if not self.path.is_dir() or any(one.name == name for one in self.own):
+            return
+        present = [*files_of(self.path / name), self.path / f"{name}{SUFFIX}"]
+        if any(path.exists() for path in present):
+            owner = next(
+                (f"run {one.run}" for one in self.others if one.name == name), "somebody else"
+            )
+            raise CheckpointError(
+                f"{self.path / name} is there already, saved by {owner}, and is not overwritten; "
+                "move its files away, or give another checkpoint.prefix or checkpoint.directory"
+            )
+
+    def has_lost(self) -> bool:
+        """Whether checkpoints of this run were set aside as damaged."""
+        found = (read_manifest(path) for path in (self.path / CORRUPT).rglob(f"*{SUFFIX}"))
+        return any(isinstance(one, str) or (one and one.run == self._run) for one in found)
+
+    def names(self) -> list[str]:
+        """The names of all checkpoints here, whoever saved them."""
+        if not self.path.is_dir():
+            return []
+        return sorted(path.stem for path in self.path.iterdir() if path.suffix == ".index")
+
+    def signs(self) -> list[str]:
+        """Names of files by which to see that there are or were checkpoints here."""
+        if not self.path.is_dir():
+            return []
+        names = sorted(path.name for path in self.path.iterdir())
+        return [name for name in names if _is_sign(name)]
+
+    def _read(self) -> None:
+        found = {path.stem: read_manifest(path) for path in manifest_files(self.path)}
+        manifests = [one for one in found.values() if isinstance(one, Manifest)]
+        own = [one for one in manifests if one.run == self._run]
+        others = [one for one in manifests if one.run != self._run]
+        self.own = sorted(own, key=lambda one: (one.order, one.scheduled))
+        self.others = sorted(others, key=lambda one: one.saved_at)
+        self.unreadable = {name: one for name, one in found.items() if isinstance(one, str)}
+
+    def _hold(self, line: Sequence[Manifest]) -> None:
+        for one in self.own:
+            if one not in line:
+                self.staging.write(self.path / f"{one.name}{SUFFIX}", one.as_bytes())
+
+    def _let_go(self, line: Sequence[Manifest]) -> None:
+        names = {one.name for one in self.own}
+        self.staging.remove([one for one in line if one.name not in names])
+        self.staging.sweep()
+
+    def _repair_pointer(self, line: Sequence[Manifest]) -> None:
+        """Has ``checkpoint`` name the newest of this run, unless somebody else's is the latest."""
+        named = pointed_to(self.path)
+        if self.own and (named is None or named.name in {one.name for one in line}):
+            self._point(self.own)
+
+    def _point(self, manifests: Sequence[Manifest], *, latest: str | None = None) -> None:
+        content, path = pointer_to(manifests, latest=latest), self.path / POINTER
+        if not path.is_file() or path.read_bytes() != content:
+            self.staging.write(path, content)
+
+    def _move_aside(self, name: str, folder: str) -> Path:
+        """Moves the files of a checkpoint, the manifest last: until then it is found again."""
+        manifest = f"{name}{SUFFIX}"
+        place = self._free_folder(folder, manifest)
+        make_directory(place)
+        for path in [*files_of(self.path / name), self.path / manifest]:
+            if path.exists():
+                path.replace(place / path.name)
+        sync_directory(place)
+        sync_directory(self.path)
+        return place
+
+    def _free_folder(self, folder: str, name: str) -> Path:
+        """``folder``, or below it one with a number, where no ``name`` stands yet."""
+        place, number = self.path / folder, 2
+        while (place / name).exists():
+            place, number = self.path / folder / str(number), number + 1
+        return place
+
+
+def _is_sign(name: str) -> bool:
+    return (
+        name in (POINTER, CORRUPT)
+        or name.startswith(MARK)
+        or name.endswith(".index")
+        or ".data-" in name
+    )
