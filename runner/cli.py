@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,8 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """The `runner` command: 0 done, 1 failed, 2 bad config or usage, 3 a checkpoint problem."""
+    # A crash in native code is told on the terminal, whatever standard error is then sent to.
+    faulthandler.enable(os.fdopen(os.dup(2), "w"))
     # What a config names may stand in the directory one works in.
     here = str(Path.cwd())
     if here not in sys.path:
@@ -84,10 +87,13 @@ class _Job:
         from omegaconf import DictConfig
 
         from runner import api, session
+        from runner.interrupt import Interrupted
         from runner.report import for_terminal
 
         if not isinstance(config, DictConfig):
             raise TypeError(f"Hydra passed a {type(config).__name__}")
+        if Interrupted.exit_code in self.exit_codes:
+            return  # The sweep was asked to stop, not only the trial that was at work.
         hydra: Any = HydraConfig.get()
         overrides = list(hydra.overrides.task)
         if hydra.mode is RunMode.MULTIRUN:

@@ -22,6 +22,9 @@ class SessionObserver(Observer, Protocol):
     def restored(self, checkpoint: Path | None, *, step: int) -> None:
         """The state is there: from a checkpoint, or from scratch."""
 
+    def stopping(self, reason: str) -> None:
+        """The run was asked to stop, and will at the end of the chunk."""
+
     def finished(self, result: Result) -> None:
         """The run is complete."""
 

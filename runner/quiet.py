@@ -1,49 +1,80 @@
-"""TensorFlow's start-up noise goes into the run's log instead of the terminal."""
+"""What TensorFlow's native code writes goes into the run's log instead of the terminal."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+_ERROR = re.compile(rb"^(?:[EF]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [EF] )")
+
+
+class NativeMessages:
+    """Where native code writes while the terminal is spared.
+
+    Everything goes into the log. Errors also go to the terminal in the end, but for those of the
+    start-up, where TensorFlow calls it an error that there is no GPU.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._errors_from = 0
+
+    def startup_is_over(self) -> None:
+        """From here on, what calls itself an error is one."""
+        self._errors_from = self._log.stat().st_size
+
+    def errors(self) -> list[str]:
+        """The lines in the log, since the start-up, that are errors."""
+        with self._log.open("rb") as file:
+            file.seek(self._errors_from)
+            return [line.decode(errors="replace") for line in file if _ERROR.match(line)]
+
 
 @contextlib.contextmanager
-def native_messages_to(log: Path) -> Iterator[None]:
+def native_messages_to(log: Path) -> Iterator[NativeMessages]:
     """Sends what native code writes to standard error to ``log`` for the length of a block.
 
     Python's own ``sys.stderr`` still reaches the terminal, so that warnings and errors of the
     runner and of user code are seen at once.
     """
     sys.stderr.flush()
-    terminal = os.dup(2)
+    terminal, python_stderr = os.dup(2), sys.stderr
+    messages = NativeMessages(log)
     with log.open("ab") as file:
         os.dup2(file.fileno(), 2)
-    python_stderr = sys.stderr
     try:
-        with os.fdopen(os.dup(terminal), "w", buffering=1) as stream:
-            sys.stderr = stream
-            yield
+        with os.fdopen(os.dup(terminal), "w", buffering=1) as sys.stderr:
+            yield messages
     finally:
         sys.stderr = python_stderr
         os.dup2(terminal, 2)
         os.close(terminal)
+        sys.stderr.writelines(messages.errors())
+
+
+class _ToTerminal(logging.Handler):
+    """Prints to standard error as it is at that moment; a stream handler keeps the one it began with."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
 
 
 @contextlib.contextmanager
 def logging_to(log: Path) -> Iterator[None]:
-    """Writes the log records of the runner and of TensorFlow to ``log``; warnings of the runner also show."""
+    """Writes the records of the runner and TensorFlow to ``log``; the runner's warnings also show."""
     to_file = logging.FileHandler(log)
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    to_terminal = logging.StreamHandler()
+    to_terminal = _ToTerminal()
     to_terminal.setLevel(logging.WARNING)
     to_terminal.setFormatter(logging.Formatter("%(message)s"))
     ours, theirs = logging.getLogger("runner"), logging.getLogger("tensorflow")
     ours.setLevel(logging.INFO)
     ours.propagate = theirs.propagate = False
-    theirs.handlers.clear()
     ours.handlers = [to_file, to_terminal]
     theirs.handlers = [to_file]
     try:

@@ -18,7 +18,7 @@ from runner.errors import UserError
 from runner.files import write_atomically
 from runner.results import Result, result_from_json
 
-Status = Literal["running", "finished", "failed"]
+Status = Literal["running", "finished", "stopped", "failed"]
 
 
 class RunDirectoryError(UserError):

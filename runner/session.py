@@ -21,6 +21,7 @@ from runner.checkpoint.spec import RESTORE_WORDS
 from runner.config import Experiment
 from runner.engine.spec import available_cores
 from runner.errors import ConfigError, Invalid, suggestion
+from runner.interrupt import Interrupted, StopRequest, duration_s
 from runner.observer import SessionObserver
 from runner.results import Result
 from runner.rundir import RunDirectory, RunRecord, Sitting, point_latest
@@ -79,8 +80,12 @@ def _sit(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> 
     record = directory.read() or RunRecord(id=launch.id, name=experiment.name)
     changed = _describe(record, experiment)
     observer.started(experiment, directory.path, changed=changed)
-    with _Recording(directory, record), _closing(observer):
-        result = _work(experiment, directory, record, observer)
+    max_time = experiment.run.max_time
+    stop = StopRequest(
+        max_time_s=None if max_time is None else duration_s(max_time), notify=observer.stopping
+    )
+    with _Recording(directory, record), _closing(observer), stop.on_signals():
+        result = _work(experiment, directory, record, observer, stop)
         record.result = result.as_json()
     observer.finished(result)
     return result
@@ -104,8 +109,8 @@ class _Recording:
         sitting.ended = _timestamp()
         if error is None:
             record.status, sitting.outcome = "finished", "finished"
-        elif isinstance(error, KeyboardInterrupt):
-            sitting.outcome = "interrupted"
+        elif isinstance(error, Interrupted | KeyboardInterrupt):
+            record.status, sitting.outcome = "stopped", str(error) or "interrupted"
         else:
             record.status, sitting.outcome = "failed", f"{type(error).__name__}: {error}"
             log.info("the sitting failed", exc_info=error)
@@ -125,14 +130,18 @@ def _work(
     directory: RunDirectory,
     record: RunRecord,
     observer: SessionObserver,
+    stop: StopRequest,
 ) -> Result:
-    with quiet.native_messages_to(directory.log):
+    with quiet.native_messages_to(directory.log) as messages:
         from runner.experiment import build
         from runner.worker import Worker
 
         built = build(experiment, threads=record.choices["threads"])
-    worker = Worker(experiment, built, directory=directory, record=record, observer=observer)
-    return worker.work()
+        messages.startup_is_over()
+        worker = Worker(
+            experiment, built, directory=directory, record=record, observer=observer, stop=stop
+        )
+        return worker.work()
 
 
 def _move_aside(directory: RunDirectory) -> None:

@@ -12,6 +12,7 @@ from runner.checkpoint.store import CheckpointStore, Moment
 from runner.config import Experiment
 from runner.events import Events
 from runner.experiment import Built
+from runner.interrupt import StopRequest
 from runner.observer import SessionObserver
 from runner.phases import Given, Row
 from runner.results import Result, last_values
@@ -31,6 +32,7 @@ class Worker:
         directory: the run's files, held by this process.
         record: the content of run.json; the last of its sittings is this one.
         observer: is told how it goes.
+        stop: is asked whether to stop where the run can go on later.
 
     Raises:
         ConfigError: a checkpoint key names no part of the state.
@@ -44,6 +46,7 @@ class Worker:
         directory: RunDirectory,
         record: RunRecord,
         observer: SessionObserver,
+        stop: StopRequest,
     ) -> None:
         self._experiment = experiment
         self._built = built
@@ -51,6 +54,7 @@ class Worker:
         self._directory = directory
         self._record = record
         self._observer = observer
+        self._stop = stop
         self._rows = Rows(directory.rows)
         self._events = Events(directory.path / "tensorboard")
         spec = experiment.checkpoint
@@ -61,7 +65,8 @@ class Worker:
         """Restores, does what is left of the phases, and says what came out.
 
         Raises:
-            CheckpointError: no checkpoint to start from, or a save failed.
+                CheckpointError: no checkpoint to start from, or a save failed.
+            Interrupted: the run was asked to stop, and did after saving.
         """
         self._start()
         try:
@@ -85,13 +90,17 @@ class Worker:
     def _restore(self) -> Path | None:
         """Restores; the rows are cut back to those that the checkpoint knows of."""
         self._store.open()
-        checkpoint = self._store.start()
+        checkpoint = self._store.start(fresh=self._starts_over())
         if checkpoint is not None:
             manifest = self._store.restore(checkpoint)
             is_own = manifest is not None and manifest.run == self._record.id
             self._place(manifest, is_own=is_own)
         self._rows.cut(self._state.progress.record.rows)
         return checkpoint
+
+    def _starts_over(self) -> bool:
+        """Whether checkpoints of the run in a directory of their own are to be passed over."""
+        return self._experiment.run.fresh and len(self._record.sittings) == 1
 
     def _place(self, manifest: Manifest | None, *, is_own: bool) -> None:
         """Settles where in the run the restored state stands."""
@@ -133,14 +142,16 @@ class Worker:
             write=self._write,
             observer=self._observer,
             callbacks=experiment.callbacks,
+            stop=self._stop.reason,
         )
 
-    def _save(self, *, epoch: float, metrics: Mapping[str, float]) -> None:
+    def _save(self, *, epoch: float, metrics: Mapping[str, float], scheduled: bool = True) -> None:
         record = self._state.progress.record
         # Rows first: a checkpoint counts on the rows it knows of.
         self._rows.sync()
-        record.saves += 1
+        record.saves += scheduled
         moment = Moment(
+            scheduled=scheduled,
             order=record.saves,
             step=self._state.step,
             epoch=epoch,

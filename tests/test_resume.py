@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
+from rich.console import Console
 
 from runner import Result, run
 from runner.checkpoint.manifest import read_manifests
+from runner.interrupt import Interrupted
 from runner.report.console import Plain
 from runner.rows import WALL_CLOCK
 
@@ -35,8 +38,6 @@ class StopAt(Plain):
     """Ends the process's work when a step is done."""
 
     def __init__(self, step: int) -> None:
-        from rich.console import Console
-
         super().__init__(Console(quiet=True))
         self._step = step
 
@@ -100,8 +101,32 @@ def test_interrupted_run_ends_with_the_same_bits(workdir: Path, stops: list[int]
     ids=lambda overrides: overrides[0],
 )
 def test_every_kind_of_state_comes_back(workdir: Path, overrides: tuple[str, ...]) -> None:
-    straight, interrupted = straight_and_interrupted([7, 13], *overrides)
+    straight, interrupted = straight_and_interrupted([13], *overrides)
     assert outcome(interrupted) == outcome(straight)
+
+
+class Ask(Plain):
+    """Sends the process a SIGTERM when a step is done, as a preemption does."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(Console(quiet=True))
+        self._step = step
+
+    def advanced(self, *, step: int, epoch: float) -> None:
+        if step >= self._step:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("numbering", ["step", "epoch", "count", "7"])
+def test_a_run_that_was_asked_to_stop_leaves_no_trace_of_it(workdir: Path, numbering: str) -> None:
+    overrides = (*SMALL, f"checkpoint.numbering={numbering}")
+    straight = run(*overrides, "run.dir=straight")
+    for step in (3, 10, 17):
+        with pytest.raises(Interrupted, match="SIGTERM: stopped at step"):
+            run(*overrides, "run.dir=stopped", observer=Ask(step))
+        last = tf.train.latest_checkpoint("stopped/checkpoints")
+        assert tf.train.load_checkpoint(last) is not None
+    assert outcome(run(*overrides, "run.dir=stopped")) == outcome(straight)
 
 
 def test_the_bits_do_not_depend_on_logging_saving_evaluating_or_chunks(workdir: Path) -> None:
@@ -121,8 +146,6 @@ def test_the_bits_do_not_depend_on_logging_saving_evaluating_or_chunks(workdir: 
 
 def _tensors(path: Path) -> dict[str, bytes]:
     """Model and optimizer, without the progress, which counts saves."""
-    import tensorflow as tf
-
     reader = tf.train.load_checkpoint(str(path))
     names = reader.get_variable_to_shape_map()
     return {
@@ -136,6 +159,7 @@ _KILLED = """
 import os, signal, sys
 from rich.console import Console
 from runner import run
+from runner.interrupt import Interrupted
 from runner.report.console import Plain
 
 class Kill(Plain):

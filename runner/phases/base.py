@@ -36,9 +36,15 @@ class Observer(Protocol):
 
 
 class Save(Protocol):
-    """Saves the state at the end of the step just done."""
+    """Saves the state at the end of the step just done.
 
-    def __call__(self, *, epoch: float, metrics: Mapping[str, float]) -> None: ...
+    A save that is not scheduled, because the run was asked to stop, leaves no trace once the run
+    has gone on from it: it takes no number from those that are.
+    """
+
+    def __call__(
+        self, *, epoch: float, metrics: Mapping[str, float], scheduled: bool = True
+    ) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +66,8 @@ class Given:
     """Appends a row to metrics.jsonl."""
     observer: Observer
     callbacks: Mapping[str, Callback] = field(default_factory=dict)
+    stop: Callable[[], str | None] = lambda: None
+    """Why the run should stop where it can go on later, or None."""
     clock: Callable[[], float] = time.monotonic
     """Seconds from any origin, for rates and rhythms."""
 

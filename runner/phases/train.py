@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from runner.interrupt import Interrupted
 from runner.phases.base import Given, Phase, Row, named, row
 from runner.schedule import Epochs, Every, Until
 
@@ -73,9 +74,10 @@ class _Loop:
             self.step = stop
             given.state.progress.step.assign(self.start + stop)
             given.observer.advanced(step=self.start + stop, epoch=self._epochs.at(stop))
-            self._act()
+            saved = self._act()
             if given.state.progress.record.stopped:
                 break
+            self._stop_if_asked(saved)
             begun = given.clock()
 
     def _spans(self) -> Iterator[tuple[int, int]]:
@@ -99,8 +101,11 @@ class _Loop:
             yield step, stop
             step = stop
 
-    def _act(self) -> None:
-        """What is due after a step, the save last: what it saves includes the rows before it."""
+    def _act(self) -> bool:
+        """What is due after a step, the save last: what it saves includes the rows before it.
+
+        Returns whether it saved.
+        """
         at_end = self.step == self.last
         if at_end or self._is_due(self._given.log_every, self._logged_at):
             self._log()
@@ -110,9 +115,20 @@ class _Loop:
             measured = self._evaluate(evaluation)
         at_end = at_end or self._given.state.progress.record.stopped is not None
         due = at_end or self._is_due(self._given.save_every, self._saved_at)
-        if due or self._given.would_be_best(measured):
+        due = due or self._given.would_be_best(measured)
+        if due:
             self._given.save(epoch=self._epochs.at(self.step), metrics=measured)
             self._saved_at = self._given.clock()
+        return due
+
+    def _stop_if_asked(self, saved: bool) -> None:
+        reason = self._given.stop()
+        if reason is None or self.step == self.last:
+            return
+        if not saved:
+            self._given.save(epoch=self._epochs.at(self.step), metrics={}, scheduled=False)
+        place = f"step {self.start + self.step:,}"
+        raise Interrupted(f"{reason}: stopped at {place} after saving; the same command goes on")
 
     def _is_due(self, rhythm: Every, last_time: float) -> bool:
         return rhythm.due(self.step, self._epochs, elapsed_s=self._given.clock() - last_time)

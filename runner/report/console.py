@@ -73,6 +73,9 @@ class _Common(SessionObserver):
         if checkpoint is not None:
             self._say(f"goes on from {shown_path(checkpoint)}, step {step:,}")
 
+    def stopping(self, reason: str) -> None:
+        self._say(f"{reason}: stops after saving; once more stops at once")
+
     def finished(self, result: Result) -> None:
         self._console.print()
         self._console.print(result_table(result))

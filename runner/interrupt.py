@@ -1,0 +1,82 @@
+"""Asking a run to stop where it can go on later: by a signal, or when its time is up."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from runner.errors import UserError
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Interrupted(UserError):
+    """The run stopped on request, after saving; the same command goes on with it."""
+
+    exit_code = 75
+
+
+class StopRequest:
+    """What the loop asks at the end of every chunk.
+
+    Args:
+        max_time_s: seconds from now after which to stop; None for no limit.
+        notify: is told the reason when a signal arrives.
+        clock: seconds from any origin.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_time_s: float | None = None,
+        notify: Callable[[str], None] = lambda reason: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._signal: str | None = None
+        self._notify = notify
+        self._clock = clock
+        self._ends = None if max_time_s is None else clock() + max_time_s
+
+    def reason(self) -> str | None:
+        """Why to stop now, or None to go on."""
+        if self._signal is None and self._ends is not None and self._clock() >= self._ends:
+            return "run.max_time is over"
+        return self._signal
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Makes SIGTERM and SIGINT ask; a second one stops at once, as if this were not here."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        self._before = before
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        for each, handler in self._before.items():
+            signal.signal(each, handler)
+        self._signal = signal.Signals(number).name
+        self._notify(self._signal)
+
+
+def duration_s(text: str) -> float:
+    """Seconds in a duration such as 90s, 30m, 2h or 1d.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if match is None:
+        raise ValueError("give a number and a unit, such as 90s, 30m, 2h or 1d")
+    return float(match[1]) * _SECONDS[match[2]]

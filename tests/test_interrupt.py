@@ -1,0 +1,72 @@
+"""Asking a run to stop where it can go on later."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.interrupt import Interrupted, StopRequest, duration_s
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90.0), ("30m", 1800.0), ("1.5h", 5400.0), ("2d", 172800.0)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert duration_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "2", "h", "-1h", "2 h", "1h30m", "2y"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="such as 90s, 30m, 2h or 1d"):
+        duration_s(text)
+
+
+def test_time_is_up_by_the_clock() -> None:
+    now = [100.0]
+    stop = StopRequest(max_time_s=60.0, clock=lambda: now[0])
+    assert stop.reason() is None
+    now[0] = 159.9
+    assert stop.reason() is None
+    now[0] = 160.0
+    assert stop.reason() == "run.max_time is over"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_asks_and_a_second_one_does_what_it_did_before(number: signal.Signals) -> None:
+    told: list[str] = []
+    before = signal.getsignal(number)
+    stop = StopRequest(notify=told.append)
+    with stop.on_signals():
+        assert stop.reason() is None
+        os.kill(os.getpid(), number)
+        assert stop.reason() == number.name
+        assert signal.getsignal(number) is before
+    assert told == [number.name]
+    assert signal.getsignal(number) is before
+
+
+def test_a_bad_max_time_is_told(cli: Callable[..., Any]) -> None:
+    done = cli("run.max_time=soon")
+    assert done.code == 2
+    assert "run.max_time=soon: give a number and a unit, such as 90s, 30m, 2h or 1d" in done.err
+
+
+def test_a_run_out_of_time_saves_and_exits_with_75(cli: Callable[..., Any]) -> None:
+    small = ("engine.limit_steps=6", "engine.max_chunk=2", "run.dir=here")
+    done = cli(*small, "run.max_time=0s")
+    assert done.code == Interrupted.exit_code == 75
+    assert done.err == (
+        "runner: run.max_time is over: stopped at step 2 after saving; the same command goes on\n"
+    )
+    assert (Path("here/checkpoints/ckpt-stopped-2.index")).exists()
+    assert cli("ls", ".").code == 1
+    shown = cli("show", "here").out
+    assert "stopped" in shown
+    again = cli(*small)
+    assert "goes on from here/checkpoints/ckpt-stopped-2, step 2" in again.out
+    assert not Path("here/checkpoints/ckpt-stopped-2.index").exists()
