@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -56,11 +57,8 @@ def git() -> dict[str, Any]:
 
 def source_hashes(experiment: Experiment) -> dict[str, str]:
     """SHA-256 by file of the code behind every target of the experiment."""
-    parts = [experiment.data, experiment.task, *experiment.phases.values()]
-    parts += experiment.callbacks.values()
-    names = [f"{type(part).__module__}.{type(part).__qualname__}" for part in parts]
-    targets = [experiment.model, experiment.optimizer, *vars(experiment.task).values()]
-    return sources({*names, *_names(targets)})
+    groups = [experiment.phases, experiment.callbacks, experiment.data, experiment.task]
+    return sources(_names([experiment.model, experiment.optimizer, *groups]))
 
 
 def changed(before: dict[str, str], now: dict[str, str]) -> list[str]:
@@ -69,14 +67,18 @@ def changed(before: dict[str, str], now: dict[str, str]) -> list[str]:
 
 
 def _names(value: Any) -> set[str]:
+    """The names of all targets and classes in a part of the config."""
     match value:
         case Target():
-            return {value.name, *_names(value.arguments)}
+            return {value.name} | _names(value.arguments)
         case dict():
             return {name for item in value.values() for name in _names(item)}
         case list():
             return {name for item in value for name in _names(item)}
-    return set()
+    if not is_dataclass(value):
+        return set()
+    kind = type(value)
+    return {f"{kind.__module__}.{kind.__qualname__}"} | _names(vars(value))
 
 
 def _git(*arguments: str) -> str | None:

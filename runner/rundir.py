@@ -7,7 +7,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -113,6 +113,11 @@ class RunDirectory:
             path = folder / f"{name}.yaml"
             if not path.exists():
                 write_atomically(path, OmegaConf.to_yaml(content).encode())
+
+    def remove_if_empty(self) -> None:
+        """Removes the directory if there is nothing in it."""
+        with suppress(OSError):
+            self.path.rmdir()
 
     def move_aside(self) -> Path | None:
         """Renames the directory to ``<name>.<n>`` with the lowest free n; None if there is none."""

@@ -53,7 +53,11 @@ def run(launch: Launch, observer: SessionObserver) -> Result:
     recalled = _recall(launch, directory, observer)
     if recalled is not None:
         return recalled
-    _check_outside_world(launch.experiment)
+    try:
+        _check_outside_world(launch.experiment)
+    except ConfigError:
+        directory.remove_if_empty()  # Hydra makes it before it calls the runner.
+        raise
     with directory.locked(), quiet.logging_to(directory.log):
         # Another runner may have finished it while this one was waiting to look.
         return _recall(launch, directory, observer) or _sit(launch, directory, observer)

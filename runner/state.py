@@ -127,17 +127,17 @@ class State:
         return parts
 
     def _part(self, key: str, path: str) -> Any:
-        root, _, rest = path.partition(".")
-        part = self.progress.step if root == "step" else getattr(self, root)
+        where, _, rest = path.partition(".")
+        part = self.progress.step if where == "step" else getattr(self, where)
         while rest:
             names = _inside(part)
             # A layer's name may have dots of its own.
             found = [name for name in names if f"{rest}.".startswith(f"{name}.")]
             if not found:
-                reason = f"{root} has no {rest!r}; {suggestion(rest, names)}"
+                reason = f"{where} has no {rest!r}; {suggestion(rest, names)}"
                 raise ConfigError(f"checkpoint.keys.{key}={path}: {reason}")
             name = max(found, key=len)
-            part, rest = names[name], rest[len(name) + 1 :]
+            part, where, rest = names[name], f"{where}.{name}", rest[len(name) + 1 :]
         return part
 
     def _check_reached(self, parts: dict[str, Any]) -> None:

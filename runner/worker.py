@@ -58,7 +58,7 @@ class Worker:
         self._rows = Rows(directory.rows)
         self._events = Events(directory.path / "tensorboard")
         spec = experiment.checkpoint
-        parts = self._state.parts(spec.keys)
+        parts = self._state.parts(spec.parts)
         self._store = CheckpointStore(spec, parts, directory=Path(spec.directory), run=record.id)
 
     def work(self) -> Result:
@@ -110,7 +110,7 @@ class Worker:
             progress.step.assign(0)
             self._built.engine.read_training_metrics()
             return
-        if manifest is not None and "progress" not in spec.keys.values():
+        if manifest is not None and "progress" not in spec.parts.values():
             progress.step.assign(manifest.step)
             progress.record = Record(**manifest.record)
         if not is_own:

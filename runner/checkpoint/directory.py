@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from runner.checkpoint.manifest import SUFFIX, Manifest, manifest_files, read_manifest
@@ -38,7 +38,7 @@ class CheckpointDirectory:
     Attributes:
         own: this run's checkpoints, the newest last.
         others: those of other runs, the last saved last.
-        unreadable: by name, why a manifest cannot be read.
+        unreadable: by name, why a manifest under this run's prefix cannot be read.
     """
 
     def __init__(self, path: Path, spec: CheckpointSpec, *, run: str) -> None:
@@ -92,7 +92,7 @@ class CheckpointDirectory:
         line = self.own
         self.own = retained(line, self._spec)
         self._hold(line)
-        self._repair_pointer(line)
+        self._repair_pointer(gone=[one.name for one in line])
         self._let_go(line)
 
     def newest_intact(self, manifests: Sequence[Manifest]) -> Manifest | None:
@@ -105,7 +105,10 @@ class CheckpointDirectory:
                 intact = manifest
                 break
             faults[manifest.name] = fault
-        self.set_aside({one.name: faults[one.name] for one in self.own if one.name in faults})
+        own = {one.name for one in self.own}
+        for name in faults.keys() - own:
+            log.warning("checkpoint %s is damaged (%s) and was passed over", name, faults[name])
+        self.set_aside({name: fault for name, fault in faults.items() if name in own})
         return intact
 
     def set_aside(self, faults: Mapping[str, str]) -> None:
@@ -114,10 +117,11 @@ class CheckpointDirectory:
         Args:
             faults: what is wrong, by name.
         """
-        line = self.own
-        self.own = [one for one in line if one.name not in faults]
+        if not faults:
+            return
+        self.own = [one for one in self.own if one.name not in faults]
         # First, so that at no instant the latest is one that has gone.
-        self._repair_pointer(line)
+        self._repair_pointer(gone=faults)
         for name, fault in faults.items():
             place = self._move_aside(name, CORRUPT)
             log.warning("checkpoint %s is damaged (%s) and was moved to %s", name, fault, place)
@@ -189,7 +193,12 @@ class CheckpointDirectory:
         others = [one for one in manifests if one.run != self._run]
         self.own = sorted(own, key=lambda one: (one.order, one.scheduled))
         self.others = sorted(others, key=lambda one: one.saved_at)
-        self.unreadable = {name: one for name, one in found.items() if isinstance(one, str)}
+        prefixes = {self._spec.prefix, *(_prefix(one.name) for one in self.own)}
+        self.unreadable = {
+            name: one
+            for name, one in found.items()
+            if isinstance(one, str) and _prefix(name) in prefixes
+        }
 
     def _hold(self, line: Sequence[Manifest]) -> None:
         for one in self.own:
@@ -201,10 +210,11 @@ class CheckpointDirectory:
         self.staging.remove([one for one in line if one.name not in names])
         self.staging.sweep()
 
-    def _repair_pointer(self, line: Sequence[Manifest]) -> None:
+    def _repair_pointer(self, *, gone: Iterable[str]) -> None:
         """Has ``checkpoint`` name the newest of this run, unless somebody else's is the latest."""
         named = pointed_to(self.path)
-        if self.own and (named is None or named.name in {one.name for one in line}):
+        ours = {one.name for one in self.own}.union(gone)
+        if self.own and (named is None or named.name in ours):
             self._point(self.own)
 
     def _point(self, manifests: Sequence[Manifest], *, latest: str | None = None) -> None:
@@ -230,6 +240,10 @@ class CheckpointDirectory:
         while (place / name).exists():
             place, number = self.path / folder / str(number), number + 1
         return place
+
+
+def _prefix(name: str) -> str:
+    return name.rpartition("-")[0].removesuffix("-stopped")
 
 
 def _is_sign(name: str) -> bool:

@@ -57,7 +57,11 @@ def saved_leaves(saved: SavedGraph, found: list[Pair]) -> list[tuple[str, int]]:
         return nodes
 
     keys = saved.keys
-    roots = {key: keys[key] for key in dict.fromkeys([*(pair.way for pair in found), *keys]) if key in keys}
+    roots = {
+        key: keys[key]
+        for key in dict.fromkeys([*(pair.way for pair in found), *keys])
+        if key in keys
+    }
     walked = _walk(roots, below, identity=lambda node: node)
     return [(way, node) for way, node in walked if saved.tensors(node)]
 

@@ -104,16 +104,6 @@ class SavedGraph:
         key = tensors[_VARIABLE]
         return self._dtypes[key], self._shapes[key]
 
-    def content(self, node: int) -> str:
-        """What ``node`` holds: ``float32 [64, 128]``, or the names of its tensors."""
-        variable = self.variable(node)
-        return described(*variable) if variable else ", ".join(sorted(self.tensors(node)))
-
-
-def described(dtype: tf.DType, shape: Any) -> str:
-    """A variable in an error message: ``float32 [64, 128]``."""
-    return f"{dtype.name} {shape}"
-
 
 def fingerprint(path: Path) -> str:
     """SHA-256 over names, dtypes, shapes and bytes of all tensors of a checkpoint, read back.

@@ -11,7 +11,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from runner.checkpoint.graph import Comparison, Match, PythonState, Variable, compare, leaves
+from runner.checkpoint.compare import Comparison, Match, compare
+from runner.checkpoint.graph import PythonState, Variable, leaves
 from runner.checkpoint.manifest import SUFFIX, Manifest, read_manifest
 from runner.checkpoint.reading import SavedGraph, opened
 from runner.errors import CheckpointError
@@ -33,8 +34,13 @@ def restore(path: Path, parts: Mapping[str, Any], *, partial: bool = False) -> M
     manifest = manifest_of(path)
     with opened(path) as reader:
         found = compare(SavedGraph(reader), parts, names=manifest.variables if manifest else None)
-        _check(path, found, manifest, parts, partial=partial)
-        values = [(match.part, _values(reader, match)) for match in found.matches]
+        if partial:
+            found.matches = [one for one in found.matches if isinstance(one.part, Variable)]
+        other_classes = [] if partial else _other_classes(manifest, parts)
+        is_exact = found.is_exact and not found.keys_differ and not other_classes
+        if not found.matches or not (partial or is_exact):
+            raise CheckpointError(_refusal(path, found, other_classes))
+        values = [(one.part, _values(reader, one)) for one in found.matches]
         # A part that reads its own text may find fault with it; a variable takes what was compared.
         for part, tensors in sorted(values, key=lambda item: isinstance(item[0], Variable)):
             _put(part, tensors)
@@ -98,24 +104,8 @@ def _put(part: Any, tensors: Mapping[str, Any]) -> None:
         part._restore_from_tensors({name: tf.constant(value) for name, value in tensors.items()})
 
 
-def _check(
-    path: Path,
-    found: Comparison,
-    manifest: Manifest | None,
-    parts: Mapping[str, Any],
-    *,
-    partial: bool,
-) -> None:
-    if partial:
-        found.matches = [one for one in found.matches if isinstance(one.part, Variable)]
-    elif manifest is not None:
-        found.other_classes = _other_classes(manifest, parts)
-    if not found.matches or (found.differs and not partial):
-        raise CheckpointError(_refusal(path, found))
-
-
-def _other_classes(manifest: Manifest, parts: Mapping[str, Any]) -> list[str]:
-    saved, present = manifest.optimizers, optimizer_classes(parts)
+def _other_classes(manifest: Manifest | None, parts: Mapping[str, Any]) -> list[str]:
+    saved, present = manifest.optimizers if manifest else {}, optimizer_classes(parts)
     return [
         f"{key}: {saved[key]} in the checkpoint, {present[key]} in this run"
         for key in present
@@ -123,43 +113,38 @@ def _other_classes(manifest: Manifest, parts: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _refusal(path: Path, found: Comparison) -> str:
+def _refusal(path: Path, found: Comparison, other_classes: list[str]) -> str:
     lines = [f"{path} does not fit this run; nothing was restored."]
     if found.keys_differ:
-        lines += [
-            f"  keys in the checkpoint: {', '.join(found.keys_saved)}",
-            f"  checkpoint.keys here:   {', '.join(found.keys_wanted)}",
-        ]
+        saved, wanted = ", ".join(found.keys_saved), ", ".join(found.keys_wanted)
+        lines += [f"  keys in the checkpoint: {saved}", f"  checkpoint.keys here:   {wanted}"]
+        keys = ", ".join(f"{key}: {part}" for key, part in found.keys_saved.items())
+        way_out = (
+            f"read it with the same keys, 'checkpoint.keys={{{keys}}}' (name in the file: part)"
+        )
+    elif other_classes:
+        lines += _section("of another class", other_classes)
+        way_out = "use what it was saved with; checkpoint.partial=true takes what fits"
     else:
         lines += _sections(found)
-    return "\n".join([*lines, f"  {_way_out(found)}"])
-
-
-def _way_out(found: Comparison) -> str:
-    if found.other_classes:
-        return "To go on, use what it was saved with; checkpoint.partial=true takes what fits."
-    if not found.keys_differ:
-        return "To take what fits and leave the rest as it is: checkpoint.partial=true"
-    keys = ", ".join(f"{key}: {part}" for key, part in found.keys_saved.items())
-    return f"To read it, name the same keys: 'checkpoint.keys={{{keys}}}' (name in the file: part)"
+        way_out = "checkpoint.partial=true takes what fits and leaves the rest as it is"
+    return "\n".join([*lines, f"  To go on, {way_out}."])
 
 
 def _sections(found: Comparison) -> list[str]:
-    sections = {
-        "of another class": found.other_classes,
-        "of another shape or dtype": found.unlike,
-        "only in the checkpoint": found.only_in_checkpoint,
-        "only in this run": found.only_in_state,
-        "shared in one of the two only": found.shared,
-        "of another name": found.renamed,
-    }
-    lines = []
-    for title, names in sections.items():
-        if names:
-            lines += [f"  {title}:", *(f"    {name}" for name in names[:_SHOWN])]
-        if len(names) > _SHOWN:
-            lines.append(f"    ... and {len(names) - _SHOWN} more")
-    return lines
+    return [
+        *_section("of another shape or dtype", found.unlike),
+        *_section("only in the checkpoint", found.only_in_checkpoint),
+        *_section("only in this run", found.only_in_state),
+        *_section("in another place", found.moved),
+    ]
+
+
+def _section(title: str, lines: list[str]) -> list[str]:
+    if not lines:
+        return []
+    more = [f"... and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    return [f"  {title}:", *(f"    {line}" for line in [*lines[:_SHOWN], *more])]
 
 
 def _partial_report(path: Path, found: Comparison) -> str:

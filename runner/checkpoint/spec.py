@@ -10,6 +10,7 @@ from runner.schedule import Every
 
 RESTORE_WORDS = ("auto", "none", "latest", "best")
 PARTS = ("model", "optimizer", "progress", "step")
+_MAX_PREFIX_BYTES = 150
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +37,12 @@ class Best:
 class CheckpointSpec:
     """What a checkpoint holds, where it stands, what it is called, and when it goes."""
 
-    keys: dict[str, str] = field(
-        default_factory=lambda: {"model": "model", "optimizer": "optimizer", "progress": "progress"}
-    )
-    """Name in the file: part of the state, as in ``tf.train.Checkpoint(name=part)``."""
+    keys: dict[str, str] | None = None
+    """Name in the file: part of the state, as in ``tf.train.Checkpoint(name=part)``.
+
+    null stands for model, optimizer and progress, each under its own name. It is no mapping, because
+    Hydra would merge keys of one's own into it instead of putting them in its place.
+    """
     directory: str
     """Where the files stand."""
     prefix: str = "ckpt"
@@ -70,10 +73,15 @@ class CheckpointSpec:
             if isinstance(value, int) and value < 0:
                 raise Invalid(name, value, "give a number of at least 0")
 
+    @property
+    def parts(self) -> dict[str, str]:
+        """Name in the file: part of the state."""
+        return self.keys or {part: part for part in ("model", "optimizer", "progress")}
+
     def _check_names(self) -> None:
-        if not self.keys:
+        if self.keys == {}:
             raise Invalid("keys", {}, "name at least one, such as {model: model}")
-        for key, part in self.keys.items():
+        for key, part in self.parts.items():
             if part.split(".")[0] not in PARTS:
                 raise Invalid(f"keys.{key}", part, f"no such part; {suggestion(part, PARTS)}")
             if not key.isidentifier() or key == "save_counter":
@@ -83,6 +91,9 @@ class CheckpointSpec:
         if bad or self.prefix in {"", ".", "..", "checkpoint"}:
             reason = f"contains {' '.join(bad)}" if bad else "is taken or empty"
             raise Invalid("prefix", self.prefix, f"{reason}; give a plain name, such as ckpt")
+        if len(self.prefix.encode()) > _MAX_PREFIX_BYTES:
+            reason = "is too long for the names of files; give a short one, such as ckpt"
+            raise Invalid("prefix", self.prefix, reason)
 
     def number(self, *, step: int, epoch: int, count: int) -> int:
         """The number of a checkpoint saved after so many steps, whole epochs and saves."""

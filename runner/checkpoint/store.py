@@ -204,7 +204,7 @@ class CheckpointStore:
             step=moment.step,
             epoch=moment.epoch,
             phase=moment.phase,
-            keys=self._spec.keys,
+            keys=self._spec.parts,
             optimizers=optimizer_classes(self._parts),
             variables=variable_names(self._parts),
             metrics=_finite(moment.metrics),

@@ -44,7 +44,7 @@ def _determining(experiment: Experiment, home: str) -> dict[str, Any]:
         "callbacks": list(experiment.callbacks.items()),
         "seen": experiment.tracking.log_every if _watches_training(experiment) else None,
         "numerics": {**vars(experiment.engine), "max_chunk": None},
-        "keys": experiment.checkpoint.keys,
+        "keys": experiment.checkpoint.parts,
         "best": best and [best.metric, best.mode],
         "start": _start(experiment, home),
     }

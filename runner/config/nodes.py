@@ -61,12 +61,11 @@ def target_at(key: str, node: object, *, convert: Convert) -> Target:
         raise ConfigError(f"{key}={shown(node)}: {fix}")
     name = str(node[TARGET])
     try:
-        called = signature(locate(name))
+        called = signature(locate(name)) or Signature({}, open=True)
     except NotFound as error:
         raise ConfigError(f"{join(key, TARGET)}={name}: {error}") from error
     given = {str(argument): value for argument, value in node.items() if argument != TARGET}
-    parameters = called.parameters if called else {}
-    kinds = {parameter.name: _kind(parameter.annotation) for parameter in parameters.values()}
+    kinds = {parameter.name: _kind(parameter) for parameter in called.parameters.values()}
     arguments = {
         argument: partial(_argument, kinds.get(argument, Any), value, join(key, argument), convert)
         for argument, value in given.items()
@@ -81,20 +80,20 @@ def _argument(kind: Any, value: object, key: str, convert: Convert) -> Any:
 
 
 def _misgiven(
-    name: str, given: Mapping[str, object], called: Signature | None, *, key: str
+    name: str, given: Mapping[str, object], called: Signature, *, key: str
 ) -> Iterator[str]:
     """What is wrong with the arguments ``given`` to ``name``, besides their annotated types."""
     for argument, value in given.items():
         place = f"{join(key, argument)}={shown(value)}"
-        parameter = called.parameters.get(argument) if called else None
+        parameter = called.parameters.get(argument)
         if argument in _SPECIAL:
             yield f"{place}: belongs to Hydra's instantiate; give {TARGET} and arguments by name"
-        elif parameter is not None and (wanted := _unlike_default(parameter, value)):
-            yield f"{place}: give {wanted}"
-        elif called and parameter is None and not _may_be_extra(argument, called):
+        elif parameter is None and not _may_be_extra(argument, called):
             known = suggestion(argument, called.parameters)
             yield f"{place}: {name} has no such argument; {known}"
-    for parameter in called.parameters.values() if called else ():
+        elif parameter is not None and (wanted := _unlike_default(parameter, value)):
+            yield f"{place}: give {wanted}"
+    for parameter in called.parameters.values():
         if parameter.required and parameter.name not in given:
             yield f"{join(key, parameter.name)}: is missing; {name} needs it"
 
@@ -121,7 +120,16 @@ def _unlike_default(parameter: Parameter, value: object) -> str | None:
     return None
 
 
-def _kind(annotation: ast.expr | None) -> Any:
+def _kind(parameter: Parameter) -> Any:
+    """The type of what can be given for a parameter; a default of None can be given as well."""
+    kind = _annotated(parameter.annotation)
+    match parameter.default:
+        case ast.Constant(value=None) if kind is not Any:
+            return Union[kind, None]  # noqa: UP007
+    return kind
+
+
+def _annotated(annotation: ast.expr | None) -> Any:
     """The type that an annotation stands for; Any where it says more than a config can hold."""
     match annotation:
         case ast.Name(id=name):
@@ -129,8 +137,8 @@ def _kind(annotation: ast.expr | None) -> Any:
         case ast.Constant(value=None):
             return types.NoneType
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            sides = _kind(left), _kind(right)
+            sides = _annotated(left), _annotated(right)
             return Any if Any in sides else Union[sides]  # noqa: UP007
         case ast.Subscript(value=ast.Name(id="list" | "Sequence"), slice=item):
-            return list[_kind(item)]  # type: ignore[misc]
+            return list[_annotated(item)]  # type: ignore[misc]
     return Any

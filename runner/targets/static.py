@@ -95,23 +95,27 @@ def _locate(name: str, *, trail: tuple[str, ...]) -> Located:
     if module and (file is None or file.suffix != ".py"):
         return Located(file, module, None)
     names = names_in(module, file) if file else {}
-    origins = [one for one in _origins(attribute, names) if one not in (name, *trail)]
-    problem = None
-    for origin in origins:
+    problems = []
+    for origin in _origins(attribute, names, but=(name, *trail)):
         if not isinstance(origin, str):
             return Located(file, module, origin)
         try:
             return _locate(origin, trail=(*trail, name))
         except NotFound as error:
-            problem = problem or error
-    raise (problem if attribute in names else None) or _absent(name, names, file)
+            problems.append(error)
+    if attribute in names and problems:
+        raise problems[0]
+    raise _absent(name, names, file)
 
 
-def _origins(attribute: str, names: dict[str, list[Origin]]) -> list[Origin]:
+def _origins(
+    attribute: str, names: dict[str, list[Origin]], *, but: tuple[str, ...]
+) -> list[Origin]:
     """What the attribute of a module may stand for, the likeliest first."""
     whole = [star.removesuffix("*") for star in names.get("*", ()) if isinstance(star, str)]
     origins = [*reversed(names.get(attribute, ())), *(f"{star}{attribute}" for star in whole)]
-    return [*origins, None] if "__getattr__" in names else origins
+    dynamic = [None] if "__getattr__" in names else []
+    return [one for one in [*origins, *dynamic] if one not in but]
 
 
 def _absent(name: str, names: dict[str, list[Origin]], file: Path | None) -> NotFound:

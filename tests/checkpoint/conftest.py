@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import pytest
 import tensorflow as tf
 
@@ -88,6 +89,15 @@ def trainer(tmp_path: Path) -> Callable[..., Trainer]:
 
 
 @pytest.fixture
+def scratch(tmp_path: Path) -> Iterator[Path]:
+    """A directory for thousands of small files: in memory, where there is such a place."""
+    memory = Path("/dev/shm")
+    place = memory if memory.is_dir() and os.access(memory, os.W_OK) else tmp_path
+    with tempfile.TemporaryDirectory(dir=place) as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
 def bare() -> Callable[[Path | str | None], list[int]]:
     """What plain TensorFlow reads from a checkpoint of a ``Trainer``."""
 
@@ -130,14 +140,6 @@ def manifest(tmp_path: Path) -> Callable[..., Manifest]:
         return replace(made, **changes)
 
     return make
-
-
-@pytest.fixture
-def fresh_names() -> Iterator[Callable[[], None]]:
-    """Has Keras count its automatic names from the beginning, as in a process of its own."""
-    keras.backend.clear_session()
-    yield keras.backend.clear_session
-    keras.backend.clear_session()
 
 
 def tree(directory: Path) -> dict[str, bytes]:

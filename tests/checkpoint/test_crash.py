@@ -119,7 +119,7 @@ def test_killed_before_any_operation(
     trainer: Callable[..., Any],
     bare: Bare,
     tree: Tree,
-    tmp_path: Path,
+    scratch: Path,
     instants: Instants,
     monkeypatch: pytest.MonkeyPatch,
     scenario: dict[str, Any],
@@ -127,7 +127,7 @@ def test_killed_before_any_operation(
     if not scenario.get("links", True):
         monkeypatch.setattr(os, "link", _no_links)
     saved, spec = scenario["saved"], scenario["spec"]
-    template, straight = tmp_path / "template", trainer(tmp_path / "straight", **spec)
+    template, straight = scratch / "template", trainer(scratch / "straight", **spec)
     straight.start()
     straight.train(saved)
     _copy(straight.directory, template)
@@ -137,7 +137,7 @@ def test_killed_before_any_operation(
     assert operations > 12
     straight.train(saved + 2)
     for at in range(operations):
-        directory = _copy(template, tmp_path / f"killed-{at}")
+        directory = _copy(template, scratch / f"killed-{at}")
         killed = trainer(directory, **spec)
         killed.start()
         with pytest.raises(Killed), instants.armed(at, Killed()):
@@ -155,28 +155,28 @@ def test_killed_before_any_operation(
             assert bare(started) == [resumed.step, 10 * resumed.step], at
         assert all(one.fault(directory) is None for one in resumed.store.manifests), at
         resumed.train(saved + 2)
-        assert tree(directory) == tree(tmp_path / "straight"), at
+        assert tree(directory) == tree(scratch / "straight"), at
 
 
 @pytest.mark.parametrize("scenario", ["first", "deleting", "same number"])
 def test_failing_at_any_operation(
     trainer: Callable[..., Any],
     bare: Bare,
-    tmp_path: Path,
+    scratch: Path,
     instants: Instants,
     scenario: str,
 ) -> None:
     """The error is told, the earlier checkpoints are listed and whole, and the process can go on."""
     saved, spec = SCENARIOS[scenario]["saved"], SCENARIOS[scenario]["spec"]
     errors = [OSError(number, os.strerror(number)) for number in ERRORS]
-    template, counted = tmp_path / "template", trainer(tmp_path / "counted", **spec)
+    template, counted = scratch / "template", trainer(scratch / "counted", **spec)
     counted.start()
     counted.train(saved)
     _copy(counted.directory, template)
     with instants.armed(None, errors[0]):
         counted.train(saved + 1)
     for at in range(instants.count):
-        directory = _copy(template, tmp_path / f"failed-{at}")
+        directory = _copy(template, scratch / f"failed-{at}")
         failing = trainer(directory, **spec)
         failing.start()
         error = errors[at % len(errors)]
@@ -199,13 +199,13 @@ def test_failing_at_any_operation(
 def test_killed_while_moving_aside(
     trainer: Callable[..., Any],
     bare: Bare,
-    tmp_path: Path,
+    scratch: Path,
     instants: Instants,
     found: str,
 ) -> None:
     """Setting aside a damaged one, and leaving the line that was gone back from."""
 
-    template = tmp_path / "template"
+    template = scratch / "template"
     trainer(template).train(4)
     if found == "corrupt":
         (template / "ckpt-4.index").write_bytes(b"damaged")
@@ -217,12 +217,12 @@ def test_killed_while_moving_aside(
         run.start()
         return int(run.train(until).step)
 
-    counted = _copy(template, tmp_path / "counted")
+    counted = _copy(template, scratch / "counted")
     with instants.armed(None, Killed()):
         act(counted)
     left = sorted(path.name for path in counted.rglob("*"))
     for at in range(instants.count):
-        directory = _copy(template, tmp_path / f"killed-{at}")
+        directory = _copy(template, scratch / f"killed-{at}")
         with pytest.raises(Killed), instants.armed(at, Killed()):
             act(directory)
         latest = tf.train.latest_checkpoint(str(directory))

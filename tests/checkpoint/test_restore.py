@@ -42,7 +42,7 @@ def make(
     keys: dict[str, str] | None = None,
 ) -> Parts:
     """Parts as a process of its own would build them, every variable with a value of its own."""
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(seed)
     built, updates = model(), optimizer()
     built(tf.zeros(shape), training=True)
@@ -73,7 +73,7 @@ def bits(parts: Parts) -> dict[str, Any]:
             content[way] = part.serialize()
         else:
             tensors = part._serialize_to_tensors()
-            content[way] = {name: value.numpy().tolist() for name, value in tensors.items()}
+            content[way] = {name: sorted(value.numpy()) for name, value in tensors.items()}
     return content
 
 
@@ -184,9 +184,8 @@ def test_every_kind_of_state_comes_back_and_borrowing_leaves_no_trace(
     target = make(build, OPTIMIZERS[optimizer], seed=2, shape=shape)
     if model == "resources":
         target["model"].table.insert(["c"], [3])
-    before, wanted = bits(target), bits(source)
-    wanted["progress/_record"] = wanted["progress/_record"]
-    assert before != wanted
+    before = bits(target)
+    assert before != bits(source)
     with borrowed(path, target) as manifest:
         assert manifest is not None
         assert bits(target) == bits(source)
@@ -216,7 +215,6 @@ def test_values_come_back_to_the_last_bit(tmp_path: Path) -> None:
     assert bits(parts) == before
 
 
-SGD = "of another class:\n    optimizer: Adam in the checkpoint, SGD in this run\n"
 MISFITS: dict[str, tuple[dict[str, Any], str]] = {
     "wider": (
         {"model": lambda: functional(hidden=(6,))},
@@ -231,28 +229,44 @@ MISFITS: dict[str, tuple[dict[str, Any], str]] = {
     optimizer adam/a_bias_velocity: float32 [4] in the checkpoint, float32 [6] in this run
     optimizer adam/logits_kernel_momentum: float32 [4, 3] in the checkpoint, float32 [6, 3] in this run
     optimizer adam/logits_kernel_velocity: float32 [4, 3] in the checkpoint, float32 [6, 3] in this run
-  To take what fits and leave the rest as it is: checkpoint.partial=true""",
+  To go on, checkpoint.partial=true takes what fits and leaves the rest as it is.""",
     ),
-    "more layers": (
+    "one layer more": (
         {"model": lambda: functional(hidden=(4, 4))},
         """
   only in this run:
-    model logits/kernel: float32 [4, 3]
-    model logits/bias: float32 [3]""",
+    model b/kernel: float32 [4, 4]
+    model b/bias: float32 [4]
+    optimizer adam/b_kernel_momentum: float32 [4, 4]
+    optimizer adam/b_kernel_velocity: float32 [4, 4]
+    optimizer adam/b_bias_momentum: float32 [4]
+    optimizer adam/b_bias_velocity: float32 [4]
+  To go on,""",
     ),
-    "fewer layers": (
-        {"model": lambda: functional(hidden=())},
+    "layers fewer": (
+        {"source": {"model": lambda: functional(hidden=(4, 4, 4))}, "model": lambda: functional()},
         """
   only in the checkpoint:
-    model logits/kernel: float32 [4, 3]
-    model logits/bias: float32 [3]
-    optimizer adam/logits_kernel_momentum: float32 [4, 3]""",
+    model b/kernel: float32 [4, 4]
+    model b/bias: float32 [4]
+    model c/kernel: float32 [4, 4]
+    model c/bias: float32 [4]
+    optimizer adam/b_kernel_momentum: float32 [4, 4]
+    optimizer adam/b_kernel_velocity: float32 [4, 4]
+    optimizer adam/b_bias_momentum: float32 [4]
+    optimizer adam/b_bias_velocity: float32 [4]
+    optimizer adam/c_kernel_momentum: float32 [4, 4]
+    optimizer adam/c_kernel_velocity: float32 [4, 4]
+    optimizer adam/c_bias_momentum: float32 [4]
+    optimizer adam/c_bias_velocity: float32 [4]
+  To go on,""",
     ),
     "another dtype": (
         {"model": lambda: _in_half(functional)},
         """
   of another shape or dtype:
-    model a/kernel: float32 [4, 4] in the checkpoint, float16 [4, 4] in this run""",
+    model a/kernel: float32 [4, 4] in the checkpoint, float16 [4, 4] in this run
+    model a/bias: float32 [4] in the checkpoint, float16 [4] in this run""",
     ),
     "another optimizer": (
         {"optimizer": lambda: keras.optimizers.AdamW(0.1, name="adam")},
@@ -282,30 +296,43 @@ MISFITS: dict[str, tuple[dict[str, Any], str]] = {
         },
         """
   only in the checkpoint:
-    optimizer adam/learning_rate: float32 []""",
+    optimizer adam/learning_rate: float32 []
+  To go on,""",
     ),
-    "places exchanged": (
+    "layers that changed places": (
         {
             "source": {"model": lambda: functional(hidden=(4, 4), names="ab")},
             "model": lambda: functional(hidden=(4, 4), names="ba"),
         },
         """
-  of another name:
-    model a/kernel in the checkpoint, model b/kernel in this run
-    model a/bias in the checkpoint, model b/bias in this run
-    model b/kernel in the checkpoint, model a/kernel in this run""",
+  in another place:
+    model a/kernel in the checkpoint is in the place of model b/kernel in this run
+    model a/bias in the checkpoint is in the place of model b/bias in this run
+    model b/kernel in the checkpoint is in the place of model a/kernel in this run""",
+    ),
+    "another name": (
+        {"model": lambda: functional(names="x")},
+        """
+  only in the checkpoint:
+    model a/kernel: float32 [4, 4]
+    model a/bias: float32 [4]
+    optimizer adam/a_kernel_momentum: float32 [4, 4]""",
     ),
     "no longer shared": (
         {"source": {"model": shared}, "model": unshared},
-        """only in this run:""",
+        """
+  only in this run:
+    model free/kernel: float32 [4, 4]
+    model free/bias: float32 [4]
+    optimizer adam/free_kernel_momentum: float32 [4, 4]""",
     ),
     "other keys": (
         {"keys": {"net": "model", "opt": "optimizer"}},
         """
   keys in the checkpoint: model, optimizer, progress
   checkpoint.keys here:   net, opt
-  To read it, name the same keys: 'checkpoint.keys={model: model, optimizer: optimizer, """
-        """progress: progress}' (name in the file: part)""",
+  To go on, read it with the same keys, 'checkpoint.keys={model: model, optimizer: optimizer, """
+        """progress: progress}' (name in the file: part).""",
     ),
     "fewer keys": (
         {"keys": {"model": "model"}},
@@ -316,7 +343,7 @@ MISFITS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "keys exchanged": (
         {"keys": {"model": "optimizer", "optimizer": "model", "progress": "progress"}},
-        "only in the checkpoint:",
+        "\n  only in the checkpoint:\n",
     ),
 }
 
@@ -343,7 +370,9 @@ def test_two_objects_in_the_place_of_one_are_refused(tmp_path: Path) -> None:
         "model": tf.Variable(2.0, name="first"),
         "optimizer": tf.Variable(3.0, name="second"),
     }
-    with pytest.raises(CheckpointError, match="model first and optimizer second are one in the"):
+    with pytest.raises(
+        CheckpointError, match=r"model one .* is in the place of model first in this run"
+    ):
         restore(path, target)
     assert [float(part) for part in target.values()] == [2.0, 3.0]
 
@@ -351,7 +380,7 @@ def test_two_objects_in_the_place_of_one_are_refused(tmp_path: Path) -> None:
 def test_one_object_in_the_place_of_two_is_refused(tmp_path: Path) -> None:
     path = written({"model": tf.Variable(1.0), "optimizer": tf.Variable(2.0)}, tmp_path)
     one = tf.Variable(3.0, name="one")
-    with pytest.raises(CheckpointError, match="model one and optimizer one are one in this run"):
+    with pytest.raises(CheckpointError, match="in the place of model one in this run"):
         restore(path, {"model": one, "optimizer": one})
     assert float(one) == 3.0
 

@@ -16,20 +16,20 @@ from runner.targets import forget
 def write(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Writes source files into the working directory: ``write({"mine/net.py": "..."})``."""
     monkeypatch.syspath_prepend(workdir)
-    before = set(sys.modules)
+    written: set[str] = set()
 
     def write(files: dict[str, str]) -> None:
         for name, text in files.items():
             path = workdir / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
+            written.add(path.relative_to(workdir).parts[0].removesuffix(".py"))
+        for name in [name for name in sys.modules if name.partition(".")[0] in written]:
+            monkeypatch.delitem(sys.modules, name)
         importlib.invalidate_caches()
         forget()
 
     yield write
+    for name in [name for name in sys.modules if name.partition(".")[0] in written]:
+        del sys.modules[name]
     forget()
-    for name in set(sys.modules) - before:
-        if getattr(sys.modules[name], "__file__", None) is None:
-            continue
-        if Path(str(sys.modules[name].__file__)).is_relative_to(workdir):
-            del sys.modules[name]

@@ -133,9 +133,13 @@ BAD: list[tuple[str, str]] = [
         "checkpoint.every.seconds=600",
         "checkpoint.every.seconds=600: given together with steps=500; set all but one to null",
     ),
+    (
+        "phases.train.evaluate.every.steps=100",
+        "phases.train.evaluate.every.epochs=1: given together with steps=100; set all but one to null",
+    ),
     ("checkpoint.every.steps=0", "checkpoint.every.steps=0: give a number above 0"),
     (
-        "checkpoint.keys.model=modle",
+        "checkpoint.keys={model:modle}",
         "checkpoint.keys.model=modle: no such part; did you mean model? known: model, optimizer, "
         "progress, step",
     ),

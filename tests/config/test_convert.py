@@ -264,7 +264,8 @@ def test_types_that_cannot_be_read(write: Write) -> None:
 
 MODEL = """
 def net(shape: list[int], width: int, rate: float = 0.1, act=None, bias=True, size=3, decay=0.5,
-        depth: int | None = None, blocks: list[object] = (), sizes: Sequence[int] = ()): ...
+        depth: int | None = None, blocks: list[object] = (), sizes: Sequence[int] = (),
+        loose: float = None): ...
 
 def open_net(*, units, **more): ...
 
@@ -301,7 +302,7 @@ def test_annotated_arguments_are_converted(write: Write) -> None:
         (
             {"widht": 3},
             "m.widht=3: own_model.net has no such argument; did you mean width? known: "
-            "shape, width, rate, act, bias, size, decay, depth, blocks, sizes",
+            "shape, width, rate, act, bias, size, decay, depth, blocks, sizes, loose",
         ),
         ({"width": "x"}, "m.width=x: give a whole number"),
         ({"shape": [1, "x"]}, "m.shape[1]=x: give a whole number"),
@@ -337,7 +338,7 @@ def test_wrong_arguments(write: Write, arguments: dict[str, object], problem: st
 
 def test_what_nothing_is_known_of_is_passed_on(write: Write) -> None:
     write({"own_model.py": MODEL})
-    passed = {"act": 3, "size": [1], "decay": 4, "bias": 1}
+    passed = {"loose": None, "act": 3, "size": [1], "decay": 4, "bias": 1}
     arguments = convert(Target, model(**passed), "m").arguments
     assert {name: arguments[name] for name in passed} == passed
     many = {"_target_": "own_model.open_net", "units": 1, "dtype": "float32"}
