@@ -22,7 +22,7 @@ class NativeMessages:
 
     def __init__(self, log: Path) -> None:
         self._log = log
-        self._errors_from = 0
+        self._errors_from: int | None = None
 
     def startup_is_over(self) -> None:
         """From here on, what calls itself an error is one."""
@@ -30,6 +30,8 @@ class NativeMessages:
 
     def errors(self) -> list[str]:
         """The lines in the log, since the start-up, that are errors."""
+        if self._errors_from is None:
+            return []
         with self._log.open("rb") as file:
             file.seek(self._errors_from)
             return [line.decode(errors="replace") for line in file if _ERROR.match(line)]

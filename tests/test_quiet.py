@@ -30,6 +30,15 @@ def test_errors_are_told_but_not_those_of_the_start_up(
     assert log.read_bytes() == NOISE + ERROR + NOISE + ERROR
 
 
+def test_a_start_up_that_fails_tells_no_noise(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(KeyError), quiet.native_messages_to(tmp_path / "run.log"):
+        os.write(2, ERROR)
+        raise KeyError
+    assert capfd.readouterr().err == ""
+
+
 def test_standard_error_is_given_back_after_an_exception(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,7 +21,7 @@ from runner.data.digits import Digits
 BATCH = 64
 SMALL = ("experiment=digits_mlp", "model.hidden=[4]", "engine.limit_steps=6")
 OWN_KEYS = (
-    "myModel: model, head: model.logits, opt: optimizer, count: optimizer.iterations, step: step"
+    "{myModel: model, head: model.logits, opt: optimizer, count: optimizer.iterations, step: step}"
 )
 
 
