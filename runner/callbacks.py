@@ -28,6 +28,10 @@ class Callback(ABC):
             memory: JSON data to keep from one call to the next, also across a resume.
         """
 
+    def before_save(self, values: Mapping[str, float]) -> None:
+        """Sees the training loss as it stands before every save, and may fail the run instead."""
+        return
+
     def watched(self) -> str | None:
         """The number without which this does nothing, as split/name; some phase has to produce it."""
         return None
@@ -38,13 +42,16 @@ class StopOnNaN(Callback):
     """Fails the run when a loss is NaN or infinite, before that state is saved."""
 
     def after_row(self, values: Mapping[str, float], memory: dict[str, Any]) -> str | None:
+        self.before_save(values)
+        return None
+
+    def before_save(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             if name.endswith("/loss") and not math.isfinite(value):
                 raise Diverged(
                     f"{name} is {value}; try a smaller optimizer.learning_rate or "
                     "+optimizer.clipnorm=1.0, or go on regardless with ~callbacks.stop_on_nan"
                 )
-        return None
 
 
 @dataclass(frozen=True, kw_only=True)

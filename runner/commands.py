@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runner.checkpoint.manifest import Manifest, read_manifests
-from runner.config.compose import compose
-from runner.config.hydra import experiment_of
 from runner.errors import ConfigError, UserError, suggestion
 from runner.report.console import plain_console
 from runner.report.tables import (
@@ -31,7 +29,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     parser = _parser("evaluate", "Evaluate a checkpoint of a saved run.")
     parser.add_argument("--checkpoint", metavar="latest|best|N")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)
     evaluate_run(find_run(given.run), *given.overrides, checkpoint=given.checkpoint)
     return 0
 
@@ -44,17 +42,7 @@ def ls(arguments: Sequence[str]) -> int:
     runs = find_runs(given.directory)
     if not runs:
         raise UserError(f"there are no runs below {given.directory.absolute()}")
-    rows = []
-    for path in runs:
-        record = _read(path)
-        rows.append(
-            {
-                "run": shown_path(path),
-                "status": status(RunDirectory(path), record),
-                "step": _last_step(path, record),
-                "result": _headline(RunDirectory(path), record),
-            }
-        )
+    rows = [_run_row(path) for path in runs]
     plain_console().print(run_table(rows))
     return 0
 
@@ -68,7 +56,7 @@ def show(arguments: Sequence[str]) -> int:
     for sitting in record.sittings:
         steps = f"step {sitting.from_step} to {sitting.to_step}"
         console.print(
-            f"  {sitting.started}  {steps}  {sitting.outcome or 'did not end'}  {sitting.host}"
+            f"  {sitting.started}  {steps}  {_first_line(sitting.outcome)}  {sitting.host}"
         )
     versions = "  ".join(f"{name} {version}" for name, version in record.versions.items())
     console.print(f"  {versions}")
@@ -77,7 +65,7 @@ def show(arguments: Sequence[str]) -> int:
         console.print()
         console.print(result_table(result))
         for line in ["", *places(result)]:
-            console.print(line, markup=False)
+            console.print(line)
     return 0
 
 
@@ -88,7 +76,8 @@ def checkpoints(arguments: Sequence[str]) -> int:
         "--verify", action="store_true", help="read every file and compare its SHA-256"
     )
     given = parser.parse_args(arguments)
-    directory = _checkpoint_directory(find_run(given.run))
+    run = find_run(given.run)
+    directory = RunDirectory(run).checkpoints(_read(run))
     manifests = read_manifests(directory)
     if not manifests:
         raise UserError(f"there are no checkpoints in {directory}")
@@ -110,8 +99,9 @@ def find_run(text: str) -> Path:
     if (path / "run.json").is_file():
         return path
     runs = find_runs(_OUTPUTS)
+    # A run that was moved aside, <id>.1, is meant only by its whole name.
     matching = [run for run in runs if run.name == text] or [
-        run for run in runs if run.name.startswith(text)
+        run for run in runs if run.name.startswith(text) and "." not in run.name
     ]
     if len(matching) == 1:
         return matching[0]
@@ -131,6 +121,20 @@ def status(directory: RunDirectory, record: RunRecord) -> str:
     return "running" if directory.is_locked() else "interrupted"
 
 
+def _run_row(path: Path) -> dict[str, object]:
+    directory = RunDirectory(path)
+    try:
+        record = _read(path)
+    except UserError:
+        return {"run": shown_path(path), "status": "unreadable", "step": "", "result": ""}
+    return {
+        "run": shown_path(path),
+        "status": status(directory, record),
+        "step": _last_step(directory, record),
+        "result": _headline(directory, record),
+    }
+
+
 def _read(path: Path) -> RunRecord:
     record = RunDirectory(path).read()
     if record is None:
@@ -138,13 +142,17 @@ def _read(path: Path) -> RunRecord:
     return record
 
 
-def _last_step(path: Path, record: RunRecord) -> int | str:
+def _last_step(directory: RunDirectory, record: RunRecord) -> int:
     """Where the run stands: where its last sitting ended or, if it was killed, its last checkpoint."""
     step = record.sittings[-1].to_step if record.sittings else None
     if step is not None:
         return step
-    manifests = read_manifests(_checkpoint_directory(path))
+    manifests = read_manifests(directory.checkpoints(record))
     return manifests[-1].step if manifests else 0
+
+
+def _first_line(outcome: str | None) -> str:
+    return outcome.splitlines()[0] if outcome else "did not end"
 
 
 def _headline(directory: RunDirectory, record: RunRecord) -> str:
@@ -153,11 +161,6 @@ def _headline(directory: RunDirectory, record: RunRecord) -> str:
         return ""
     last = list(result.metrics.values())[-1]
     return "  ".join(f"{name} {number(value)}" for name, value in last.items())
-
-
-def _checkpoint_directory(run: Path) -> Path:
-    config = compose(["run.dir=" + str(run)], directory=run / ".hydra")
-    return Path(experiment_of(config).checkpoint.directory)
 
 
 def _checkpoint_row(manifest: Manifest) -> dict[str, object]:

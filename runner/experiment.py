@@ -12,7 +12,7 @@ from runner.data import Head, validate
 from runner.data.pipeline import Pipelines, chunk_spec
 from runner.engine import numerics
 from runner.engine.engine import Engine
-from runner.errors import ConfigError
+from runner.errors import ConfigError, Invalid
 from runner.state import State
 
 
@@ -42,6 +42,9 @@ def build(experiment: Experiment, *, threads: int) -> Built:
         raise ConfigError(
             f"optimizer={experiment.optimizer.name}: gives a {kind}, not a Keras optimizer"
         )
+    if experiment.engine.dtype_policy == "mixed_float16":
+        # As Keras's own compile() does: small gradients would be 0 in this type.
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(model.trainable_variables)
     engine = Engine(
         experiment.engine,
@@ -57,8 +60,11 @@ def build(experiment: Experiment, *, threads: int) -> Built:
 
 
 def _load(experiment: Experiment) -> Pipelines:
-    sources = experiment.data.load()
-    validate(sources, experiment.data)
+    try:
+        sources = experiment.data.load()
+        validate(sources, experiment.data)
+    except Invalid as error:
+        raise ConfigError(f"data.{error}") from error
     if experiment.data.limit is not None:
         sources["train"] = Head(sources["train"], experiment.data.limit)
     return Pipelines(

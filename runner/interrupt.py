@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from runner.errors import UserError
@@ -55,8 +55,12 @@ class StopRequest:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        # One that is ignored, as in a job in the background, or not Python's own, stays so.
+        present = {number: signal.getsignal(number) for number in _SIGNALS}
+        before = {n: old for n, old in present.items() if old not in (signal.SIG_IGN, None)}
         self._before = before
+        for number in before:
+            signal.signal(number, self._handle)
         try:
             yield
         finally:
@@ -67,7 +71,8 @@ class StopRequest:
         for each, handler in self._before.items():
             signal.signal(each, handler)
         self._signal = signal.Signals(number).name
-        self._notify(self._signal)
+        with suppress(RuntimeError):  # It may have come in the middle of printing.
+            self._notify(self._signal)
 
 
 def duration_s(text: str) -> float:

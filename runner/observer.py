@@ -16,6 +16,9 @@ class SessionObserver(Observer, Protocol):
     def recalled(self, result: Result, *, changed: list[str]) -> None:
         """The run was finished before; ``changed`` are the source files that differ since."""
 
+    def moved_aside(self, directory: Path) -> None:
+        """An earlier run made room for a fresh one, and now stands in ``directory``."""
+
     def started(self, experiment: Experiment, directory: Path, *, changed: list[str]) -> None:
         """A sitting begins."""
 

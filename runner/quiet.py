@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 _ERROR = re.compile(rb"^(?:[EF]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [EF] )")
 
@@ -46,17 +48,33 @@ def native_messages_to(log: Path) -> Iterator[NativeMessages]:
     """
     sys.stderr.flush()
     terminal, python_stderr = os.dup(2), sys.stderr
+    spared = _terminal() if _writes_to_terminal(python_stderr) else python_stderr
     messages = NativeMessages(log)
     with log.open("ab") as file:
         os.dup2(file.fileno(), 2)
+    sys.stderr = spared
     try:
-        with os.fdopen(os.dup(terminal), "w", buffering=1) as sys.stderr:
-            yield messages
+        yield messages
     finally:
         sys.stderr = python_stderr
         os.dup2(terminal, 2)
         os.close(terminal)
-        sys.stderr.writelines(messages.errors())
+        with contextlib.suppress(OSError):
+            sys.stderr.writelines(messages.errors())
+
+
+@functools.cache
+def _terminal() -> TextIO:
+    """Standard error as it was at first. Never closed: a logging handler of user code may keep it."""
+    return os.fdopen(os.dup(2), "w", buffering=1)
+
+
+def _writes_to_terminal(stream: TextIO) -> bool:
+    """Whether it is what native code writes to as well; a notebook's and a test's is not."""
+    try:
+        return stream.fileno() == 2
+    except OSError:
+        return False
 
 
 class _ToTerminal(logging.Handler):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from runner.files import sync, sync_directory
 
 WALL_CLOCK = ("steps_per_s", "time")
 """The fields of a row that two runs of one experiment do not share."""
@@ -37,13 +38,13 @@ class Rows:
     def sync(self) -> None:
         """Brings what was appended to the disk, so that a checkpoint may count on it."""
         if self._path.exists():
-            with self._path.open("rb+") as file:
-                os.fsync(file.fileno())
+            sync(self._path)
+            sync_directory(self._path.parent)
 
     def cut(self, count: int) -> int:
         """Removes all but the first ``count`` rows and any line that is not whole; returns the rest."""
         lines = self._lines()[:count]
-        if self._path.exists() or lines:
+        if self._path.exists():
             with self._path.open("rb+") as file:
                 file.truncate(sum(len(line) for line in lines))
         return len(lines)

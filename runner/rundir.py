@@ -56,6 +56,8 @@ class RunRecord:
     git: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     """SHA-256 of the source files behind every target."""
+    checkpoint_directory: str = "checkpoints"
+    """Relative to the run directory if it lies in it."""
     choices: dict[str, Any] = field(default_factory=dict)
     """What was chosen automatically, once for the whole run."""
     result: dict[str, Any] | None = None
@@ -104,6 +106,10 @@ class RunDirectory:
             return None
         return result_from_json(record.result, id=record.id, name=record.name, directory=self.path)
 
+    def checkpoints(self, record: RunRecord) -> Path:
+        """Where the run's checkpoints stand."""
+        return self.path / record.checkpoint_directory
+
     def keep_config(self, config: Any, overrides: Any, hydra: Any) -> None:
         """Writes what Hydra writes, unless an earlier sitting did."""
         folder = self.path / ".hydra"
@@ -121,7 +127,7 @@ class RunDirectory:
 
     def move_aside(self) -> Path | None:
         """Renames the directory to ``<name>.<n>`` with the lowest free n; None if there is none."""
-        if not self.path.exists() or not any(self.path.iterdir()):
+        if not self.path.exists() or {path.name for path in self.path.iterdir()} <= {".lock"}:
             return None
         number = 1
         while (aside := self.path.with_name(f"{self.path.name}.{number}")).exists():
@@ -177,8 +183,9 @@ def point_latest(directory: Path) -> None:
         return
     temporary = outputs / f".latest.{os.getpid()}"
     temporary.unlink(missing_ok=True)
-    temporary.symlink_to(os.path.relpath(directory, outputs))
-    temporary.replace(outputs / "latest")
+    with suppress(OSError):  # A convenience: some file systems have no links.
+        temporary.symlink_to(os.path.relpath(directory, outputs))
+        temporary.replace(outputs / "latest")
 
 
 def find_runs(outputs: Path) -> list[Path]:

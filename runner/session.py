@@ -5,6 +5,7 @@ TensorFlow is imported in ``_work`` and nowhere before, so that a finished run a
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import socket
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
 
 from runner import events, provenance, quiet
 from runner.checkpoint.spec import RESTORE_WORDS
@@ -35,7 +38,7 @@ class Launch:
 
     experiment: Experiment
     id: str
-    config: Any
+    config: DictConfig
     """As composed, interpolations unresolved; it becomes .hydra/config.yaml."""
     overrides: list[str] = field(default_factory=list)
     hydra: Any = field(default_factory=dict)
@@ -49,7 +52,7 @@ def run(launch: Launch, observer: SessionObserver) -> Result:
     """
     directory = RunDirectory(Path(launch.experiment.run.dir))
     if launch.experiment.run.fresh:
-        _move_aside(directory)
+        _move_aside(directory, observer)
     recalled = _recall(launch, directory, observer)
     if recalled is not None:
         return recalled
@@ -79,7 +82,7 @@ def _recall(launch: Launch, directory: RunDirectory, observer: SessionObserver) 
 def _sit(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> Result:
     """One sitting, from run.json's point of view."""
     experiment = launch.experiment
-    directory.keep_config(launch.config, launch.overrides, launch.hydra)
+    directory.keep_config(_without_requests(launch.config), launch.overrides, launch.hydra)
     point_latest(directory.path)
     record = directory.read() or RunRecord(id=launch.id, name=experiment.name)
     changed = _describe(record, experiment)
@@ -129,6 +132,14 @@ def _closing(observer: SessionObserver) -> Iterator[None]:
         observer.closed()
 
 
+def _without_requests(config: DictConfig) -> DictConfig:
+    """The config without what was asked of this one launch, so that another can be made from it."""
+    kept = copy.deepcopy(config)
+    for key, value in (("run.fresh", False), ("run.max_time", None)):
+        OmegaConf.update(kept, key, value, force_add=True)
+    return kept
+
+
 def _work(
     experiment: Experiment,
     directory: RunDirectory,
@@ -148,10 +159,12 @@ def _work(
         return worker.work()
 
 
-def _move_aside(directory: RunDirectory) -> None:
-    if directory.read() is not None:
-        with directory.locked():
-            log.info("moved to %s", directory.move_aside())
+def _move_aside(directory: RunDirectory, observer: SessionObserver) -> None:
+    """Whatever is there, readable or not: it is moved, so nothing is lost."""
+    with directory.locked():
+        aside = directory.move_aside()
+    if aside is not None:
+        observer.moved_aside(aside)
 
 
 def _check_same_run(launch: Launch, record: RunRecord, directory: RunDirectory) -> None:
@@ -183,7 +196,11 @@ def _check_restore(experiment: Experiment) -> None:
             reason = f"there is no file {which}.index; {suggestion(which, RESTORE_WORDS)}"
             raise ConfigError(f"{key}={which}: {reason}, a number, or a path without .index")
     own = Path(experiment.run.dir) in Path(spec.directory).parents
-    if not experiment.trains and own and spec.restore in ("auto", "none", "latest", "best"):
+    if (
+        experiment.measures_what_it_starts_from
+        and own
+        and spec.restore in ("auto", "none", "latest", "best")
+    ):
         raise ConfigError(
             f"checkpoint.restore={spec.restore}: no phase trains, and a new run has no checkpoint to "
             "evaluate; give checkpoint.restore=PATH, or use runner evaluate RUN"
@@ -210,6 +227,11 @@ def _describe(record: RunRecord, experiment: Experiment) -> list[str]:
     record.versions = provenance.versions()
     record.machine = provenance.machine()
     record.git = provenance.git()
+    place = os.path.relpath(experiment.checkpoint.directory, experiment.run.dir)
+    is_outside = place.startswith("..")
+    record.checkpoint_directory = (
+        str(Path(experiment.checkpoint.directory).absolute()) if is_outside else place
+    )
     record.choices.setdefault("threads", experiment.engine.threads or available_cores())
     return changed
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from runner.checkpoint.manifest import Manifest
 from runner.checkpoint.store import CheckpointStore, Moment
 from runner.config import Experiment
+from runner.errors import CheckpointError
 from runner.events import Events
 from runner.experiment import Built
-from runner.interrupt import StopRequest
+from runner.interrupt import Interrupted, StopRequest
 from runner.observer import SessionObserver
 from runner.phases import Given, Row
 from runner.results import Result, last_values
@@ -78,6 +79,12 @@ class Worker:
 
     def _start(self) -> None:
         checkpoint = self._restore()
+        if checkpoint is None and self._experiment.measures_what_it_starts_from:
+            spec = self._experiment.checkpoint
+            raise CheckpointError(
+                f"checkpoint.restore={spec.restore}: {spec.directory} holds no checkpoint and no phase "
+                "trains, so there is nothing to evaluate; give checkpoint.restore=PATH"
+            )
         if self._experiment.tracking.tensorboard:
             self._events.restart(self._rows.read())
         sitting = self._record.sittings[-1]
@@ -95,8 +102,17 @@ class Worker:
             manifest = self._store.restore(checkpoint)
             is_own = manifest is not None and manifest.run == self._record.id
             self._place(manifest, is_own=is_own)
-        self._rows.cut(self._state.progress.record.rows)
+        self._cut_rows()
         return checkpoint
+
+    def _cut_rows(self) -> None:
+        """Takes off the rows that the restored state does not know of."""
+        record = self._state.progress.record
+        kept = self._rows.cut(record.rows)
+        if kept < record.rows:
+            lost = record.rows - kept
+            log.warning("metrics.jsonl has lost %d of its first %d rows", lost, record.rows)
+            record.rows = kept
 
     def _starts_over(self) -> bool:
         """Whether checkpoints of the run in a directory of their own are to be passed over."""
@@ -121,11 +137,18 @@ class Worker:
             record = self._state.progress.record
             if name in record.done:
                 continue
+            self._stop_between_phases(name)
             if record.phase != name:
                 record.begin(name, step=self._state.step)
             log.info("phase %s from step %s", name, self._state.step)
             phase.run(self._given(name))
             self._state.progress.record.done.append(name)
+
+    def _stop_between_phases(self, name: str) -> None:
+        """Stops before a phase if asked to: the end of the one before it has been saved."""
+        reason = self._stop.reason()
+        if reason is not None and self._state.progress.record.phase not in (None, name):
+            raise Interrupted(f"{reason}: stopped before {name}; the same command goes on")
 
     def _given(self, name: str) -> Given:
         experiment = self._experiment

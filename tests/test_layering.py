@@ -14,8 +14,8 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 LAYERS = [
-    {"errors", "files", "quiet", "results", "rows"},
-    {"interrupt", "schedule", "targets"},
+    {"errors", "files", "quiet", "results"},
+    {"interrupt", "rows", "schedule", "targets"},
     {"callbacks", "checkpoint", "data", "tasks"},
     {"engine"},
     {"state"},

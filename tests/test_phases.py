@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runner.callbacks import Callback, StopBelow
+from runner.callbacks import Callback, Diverged, StopBelow, StopOnNaN
 from runner.phases import Evaluate, Evaluation, Given, Row, Train
 from runner.schedule import Epochs, Every, Until
 from runner.state import Record
@@ -50,6 +50,7 @@ class World:
             max_chunk=self.max_chunk,
             limit_steps=self.limit_steps,
             train=self._train,
+            training_loss=lambda: self.values["loss"],
             read_training_metrics=lambda: dict(self.values),
             evaluate=lambda split: {"loss": self.values["loss"], "of": split},
         )
@@ -85,7 +86,9 @@ class World:
         self.now += (span[1] - span[0]) * self.seconds_per_step
         self.done.append(("train", *span))
 
-    def _save(self, *, epoch: float, metrics: Mapping[str, float]) -> None:
+    def _save(
+        self, *, epoch: float, metrics: Mapping[str, float], scheduled: bool = True
+    ) -> None:
         self.done.append(("save", self.step, dict(metrics)))
 
     def _write(self, row: Row) -> None:
@@ -213,3 +216,14 @@ def test_evaluate_measures_a_checkpoint_and_gives_the_state_back_first() -> None
     world = World(step=10)
     Evaluate(data="test", restore="best").run(world.given())
     assert world.done == [("borrow", "best"), ("return", "best"), ("row", "test", 4)]
+
+
+def test_a_loss_that_is_no_number_fails_the_run_before_a_save() -> None:
+    world = World(
+        save_every=Every(steps=2),
+        values={"loss": float("nan")},
+        callbacks={"stop_on_nan": StopOnNaN()},
+    )
+    with pytest.raises(Diverged, match="train/loss is nan"):
+        train(world, Until(steps=9))
+    assert world.of_kind("save", "row") == []

@@ -16,7 +16,7 @@ import tensorflow as tf
 import yaml
 
 from runner import evaluate, run
-from runner.errors import ConfigError
+from runner.errors import CheckpointError, ConfigError
 from runner.rundir import RunDirectoryError
 
 TINY = ("engine.limit_steps=3",)
@@ -123,7 +123,6 @@ def test_changed_code_is_named(
     sources = record(workdir / "here")["sources"]
     assert {"own_layers.py", "own_model.py"} <= set(sources)
     (workdir / "own_layers.py").write_text(_LAYERS + "# changed\n")
-    _forget_sources()
     second = cli(*TINY_NAMED, *own)
     assert "the code has changed since: own_layers.py" in second.out
     assert "models/mlp.py" not in second.out
@@ -154,14 +153,6 @@ class Small(keras.Model):
             x = layer(x)
         return self.head(self.dropout(x, training=training))
 """
-
-
-def _forget_sources() -> None:
-    """As in a new process: the syntax trees of files are read again."""
-    from runner.targets import static
-
-    for function in (static.locate, static.module_file, static.module_tree):
-        function.cache_clear()
 
 
 def test_a_saved_config_is_the_same_run(cli: Callable[..., Any]) -> None:
@@ -268,3 +259,67 @@ def test_start_up_noise_goes_to_the_log_and_errors_do_not(
     assert failed.err == "runner: model=broken.model: RuntimeError: own trouble\n"
     shown = process(*TINY, "model=own", "model._target_=broken.model", RUNNER_TRACEBACK="1")
     assert "in model\n    raise RuntimeError" in shown.err
+
+
+def test_fresh_moves_a_broken_run_aside_too(workdir: Path, cli: Callable[..., Any]) -> None:
+    cli(*TINY_NAMED)
+    (workdir / "here/run.json").write_text("{")
+    refused = cli(*TINY_NAMED)
+    assert refused.code == 1
+    assert "run.fresh=true moves this run aside" in refused.err
+    assert cli("ls", ".").code == 1
+    fresh = cli(*TINY_NAMED, "run.fresh=true")
+    assert fresh.code == 0
+    assert "the earlier run now stands in here.1" in fresh.out
+    assert (workdir / "here.1/run.json").read_text() == "{"
+
+
+def test_what_was_asked_of_one_launch_is_not_saved(workdir: Path) -> None:
+    run(*TINY_NAMED, "run.fresh=true", "run.max_time=2h")
+    saved = yaml.safe_load((workdir / "here/.hydra/config.yaml").read_text())
+    assert (saved["run"]["fresh"], saved["run"]["max_time"]) == (False, None)
+
+
+@pytest.mark.parametrize("restore", ["auto", "none"])
+def test_an_evaluation_of_nothing_is_refused(workdir: Path, restore: str) -> None:
+    with pytest.raises(CheckpointError, match="there is nothing to evaluate"):
+        run("phases=evaluate", "checkpoint.directory=typo", f"checkpoint.restore={restore}")
+
+
+def test_a_phase_may_name_the_checkpoint_that_it_evaluates(workdir: Path) -> None:
+    trained = run(*TINY_NAMED)
+    path = trained.checkpoints[-1]
+    found = run("phases=evaluate", f"phases.evaluate.restore={path}")
+    assert found.metrics["evaluate"] == trained.metrics["evaluate"]
+
+
+def test_data_that_contradict_the_config_are_told(workdir: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.outputs=5: .* label 9; give 10"):
+        run(*TINY_NAMED, "data.outputs=5")
+
+
+def test_lost_rows_are_told_and_not_doubled(
+    workdir: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(*TINY_NAMED, "tracking.log_every.steps=1")
+    content = record(workdir / "here")
+    content["status"] = "running"
+    (workdir / "here/run.json").write_text(json.dumps(content))
+    (workdir / "here/metrics.jsonl").unlink()
+    run(*TINY_NAMED, "tracking.log_every.steps=1")
+    assert "metrics.jsonl has lost 4 of its first 4 rows" in capfd.readouterr().err
+    rows = (workdir / "here/metrics.jsonl").read_text().splitlines()
+    assert [json.loads(row)["split"] for row in rows] == ["test"]
+
+
+def test_a_half_precision_run_scales_its_loss(workdir: Path) -> None:
+    result = run(*TINY_NAMED, "engine.dtype_policy=mixed_float16")
+    names = [name for name, _ in tf.train.list_variables(str(result.checkpoints[-1]))]
+    assert any("dynamic_scale" in name for name in names)
+
+
+def test_evaluate_takes_its_arguments_in_any_order(cli: Callable[..., Any]) -> None:
+    assert cli(*TINY_NAMED).code == 0
+    done = cli("evaluate", "here", "--checkpoint", "3", "phases.evaluate.data=validation")
+    assert done.code == 0, done.err
+    assert "validation/accuracy" in done.out

@@ -87,14 +87,6 @@ class CheckpointDirectory:
         self._point(self.own)
         self._let_go(line)
 
-    def settle(self) -> None:
-        """Does what a process that died after a save had still to do."""
-        line = self.own
-        self.own = retained(line, self._spec)
-        self._hold(line)
-        self._repair_pointer(gone=[one.name for one in line])
-        self._let_go(line)
-
     def newest_intact(self, manifests: Sequence[Manifest]) -> Manifest | None:
         """The last of ``manifests`` that is intact; this run's damaged ones are set aside."""
         faults: dict[str, str] = {}
@@ -111,6 +103,14 @@ class CheckpointDirectory:
         self.set_aside({name: fault for name, fault in faults.items() if name in own})
         return intact
 
+    def repair_pointer(self, *, gone: Iterable[str] = ()) -> None:
+        """Has ``checkpoint`` name the newest of this run, unless somebody else's is the latest."""
+        named = pointed_to(self.path)
+        ours = {one.name for one in self.own}.union(gone)
+        if self.own and (named is None or named.name in ours):
+            self._point(self.own)
+            self.staging.sweep()
+
     def set_aside(self, faults: Mapping[str, str]) -> None:
         """Moves damaged checkpoints of this run to ``corrupt/``.
 
@@ -121,7 +121,7 @@ class CheckpointDirectory:
             return
         self.own = [one for one in self.own if one.name not in faults]
         # First, so that at no instant the latest is one that has gone.
-        self._repair_pointer(gone=faults)
+        self.repair_pointer(gone=faults)
         for name, fault in faults.items():
             place = self._move_aside(name, CORRUPT)
             log.warning("checkpoint %s is damaged (%s) and was moved to %s", name, fault, place)
@@ -209,13 +209,6 @@ class CheckpointDirectory:
         names = {one.name for one in self.own}
         self.staging.remove([one for one in line if one.name not in names])
         self.staging.sweep()
-
-    def _repair_pointer(self, *, gone: Iterable[str]) -> None:
-        """Has ``checkpoint`` name the newest of this run, unless somebody else's is the latest."""
-        named = pointed_to(self.path)
-        ours = {one.name for one in self.own}.union(gone)
-        if self.own and (named is None or named.name in ours):
-            self._point(self.own)
 
     def _point(self, manifests: Sequence[Manifest], *, latest: str | None = None) -> None:
         content, path = pointer_to(manifests, latest=latest), self.path / POINTER

@@ -37,7 +37,7 @@ class Finder:
         if fresh:
             self._files.abandon_all()
         newest = self._files.newest_intact(self._files.own)
-        self._files.settle()
+        self._files.repair_pointer()
         if newest is not None:
             return self._files.path / newest.name
         if self._files.has_lost() and not fresh:

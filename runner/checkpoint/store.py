@@ -181,8 +181,8 @@ class CheckpointStore:
 
     def _stage(self, name: str, number: int, order: int, moment: Moment) -> Manifest:
         staging = self._files.staging
-        staging.begin()
         try:
+            staging.begin()
             self._checkpoint.save_counter.assign(order)
             self._checkpoint.write(str(staging.path / name))
             manifest = self._describe(staging.path / name, number, order, moment)

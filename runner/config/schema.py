@@ -135,6 +135,13 @@ class Experiment:
         """Whether any phase changes the state."""
         return any(phase.trains for phase in self.phases.values())
 
+    @property
+    def measures_what_it_starts_from(self) -> bool:
+        """Whether a phase measures the state, although no phase changes what the run starts from."""
+        return not self.trains and any(
+            getattr(phase, "restore", None) is None for phase in self.phases.values()
+        )
+
 
 def load(mapping: Mapping[str, Any]) -> Experiment:
     """The experiment that a composed config describes.

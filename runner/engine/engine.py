@@ -69,6 +69,10 @@ class Engine:
         """The training metrics since they were last read."""
         return _read_out(self._training.metrics)
 
+    def training_loss(self) -> float:
+        """The mean training loss since the metrics were last read; they go on."""
+        return float(self._training.mean_loss.result())
+
     def evaluate(self, chunks: Iterable[Chunk]) -> dict[str, float]:
         """The metrics over all examples of the chunks; nothing else changes."""
         for metric in self._evaluation.metrics:

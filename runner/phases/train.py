@@ -73,7 +73,7 @@ class _Loop:
             self._train_s += given.clock() - begun
             self.step = stop
             given.state.progress.step.assign(self.start + stop)
-            given.observer.advanced(step=self.start + stop, epoch=self._epochs.at(stop))
+            given.observer.advanced(step=self.start + stop, epoch=self._epoch())
             saved = self._act()
             if given.state.progress.record.stopped:
                 break
@@ -117,16 +117,26 @@ class _Loop:
         due = at_end or self._is_due(self._given.save_every, self._saved_at)
         due = due or self._given.would_be_best(measured)
         if due:
-            self._given.save(epoch=self._epochs.at(self.step), metrics=measured)
-            self._saved_at = self._given.clock()
+            self._save(measured)
         return due
+
+    def _save(self, measured: Mapping[str, float], *, scheduled: bool = True) -> None:
+        loss = named(self._phase.data, {"loss": self._given.engine.training_loss()})
+        for callback in self._given.callbacks.values():
+            callback.before_save(loss)
+        self._given.save(epoch=self._epoch(), metrics=measured, scheduled=scheduled)
+        self._saved_at = self._given.clock()
+
+    def _epoch(self) -> float:
+        """Epochs seen over the whole run: a number that a later phase never repeats."""
+        return self._epochs.at(self.start + self.step)
 
     def _stop_if_asked(self, saved: bool) -> None:
         reason = self._given.stop()
         if reason is None or self.step == self.last:
             return
         if not saved:
-            self._given.save(epoch=self._epochs.at(self.step), metrics={}, scheduled=False)
+            self._save({}, scheduled=False)
         place = f"step {self.start + self.step:,}"
         raise Interrupted(f"{reason}: stopped at {place} after saving; the same command goes on")
 
@@ -147,7 +157,7 @@ class _Loop:
 
     def _write(self, split: str, values: Mapping[str, float]) -> None:
         given = self._given
-        epoch = self._epochs.at(self.step)
+        epoch = self._epoch()
         written: Row = row(given, split=split, step=given.state.step, epoch=epoch, values=values)
         given.write(written)
         given.observer.row_written(written)

@@ -46,7 +46,7 @@ class _Lasting(Console):
 
 def plain_console() -> Console:
     """A console without decoration of its own, wide enough for tables where it is no terminal."""
-    console = _Lasting(highlight=False, soft_wrap=True)
+    console = _Lasting(highlight=False, markup=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = _WIDTH_ELSEWHERE
     return console
@@ -63,6 +63,9 @@ class _Common(SessionObserver):
             self._say(f"the code has changed since: {', '.join(changed)}")
         self._say("finished before; this is its result (run.fresh=true runs it again)")
         self.finished(result)
+
+    def moved_aside(self, directory: Path) -> None:
+        self._say(f"the earlier run now stands in {shown_path(directory)}")
 
     def started(self, experiment: Experiment, directory: Path, *, changed: list[str]) -> None:
         self._say(f"{experiment.name}: {shown_path(directory)}")
@@ -87,7 +90,7 @@ class _Common(SessionObserver):
         pass
 
     def _say(self, line: str) -> None:
-        self._console.print(line, markup=False)
+        self._console.print(line)
 
 
 class Plain(_Common):
@@ -127,10 +130,13 @@ class Plain(_Common):
         pass
 
     def phase_ended(self, name: str, *, reason: str | None) -> None:
-        if self._held_back:
-            self._print_line(self._held_back)
+        self.closed()
         if reason:
             self._say(f"{name:{_NAME_WIDTH}} ended early: {reason}")
+
+    def closed(self) -> None:
+        if self._held_back:
+            self._print_line(self._held_back)
 
     def _print_line(self, line: str) -> None:
         self._say(line)

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
+from runner.checkpoint.staging import Staging
 from runner.errors import CheckpointError
 
 OPERATIONS = ("replace", "link", "unlink", "mkdir", "rmdir")
@@ -131,8 +132,10 @@ def test_killed_before_any_operation(
     straight.start()
     straight.train(saved)
     _copy(straight.directory, template)
+    names = {saved: straight.names}
     with instants.armed(None, Killed()):
         straight.train(saved + 1)
+    names[saved + 1] = straight.names
     operations = instants.count
     assert operations > 12
     straight.train(saved + 2)
@@ -154,6 +157,7 @@ def test_killed_before_any_operation(
             assert tf.train.latest_checkpoint(str(directory)) == str(started), at
             assert bare(started) == [resumed.step, 10 * resumed.step], at
         assert all(one.fault(directory) is None for one in resumed.store.manifests), at
+        assert resumed.names == names[resumed.step], at
         resumed.train(saved + 2)
         assert tree(directory) == tree(scratch / "straight"), at
 
@@ -185,6 +189,12 @@ def test_failing_at_any_operation(
                 failing.train(saved + 1)
             except CheckpointError as told:
                 assert str(error.strerror) in str(told)
+                staging = Staging(directory, run=failing.run)
+                # What cannot be completed takes no room; what is published may still be swept.
+                published = (
+                    failing.store.manifests[-1:] and failing.store.manifests[-1].step > saved
+                )
+                assert published or not staging.exists() or staging.completed(), at
         if saved:
             assert bare(tf.train.latest_checkpoint(str(directory)))[0] in (saved, saved + 1), at
             assert bare(failing.store.find("latest"))[0] in (saved, saved + 1), at
@@ -226,7 +236,8 @@ def test_killed_while_moving_aside(
         with pytest.raises(Killed), instants.armed(at, Killed()):
             act(directory)
         latest = tf.train.latest_checkpoint(str(directory))
-        if latest is not None and (found != "corrupt" or not latest.endswith("ckpt-4")):
+        assert latest is not None, at
+        if found != "corrupt" or not latest.endswith("ckpt-4"):
             assert bare(latest)[0] in (2, 3, 4, 5), at
         step = act(directory)
         assert sorted(path.name for path in directory.rglob("*")) == left, at

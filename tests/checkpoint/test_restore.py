@@ -14,6 +14,8 @@ from keras import layers
 
 from models.mlp import mlp
 from runner.checkpoint import graph
+from runner.checkpoint.compare import compare
+from runner.checkpoint.reading import SavedGraph, opened
 from runner.checkpoint.restore import borrowed, restore
 from runner.checkpoint.spec import CheckpointSpec
 from runner.checkpoint.store import CheckpointStore, Moment
@@ -497,6 +499,22 @@ def test_partial_takes_the_keys_that_are_the_same(tmp_path: Path) -> None:
     assert {way: after[way] for way in optimizer} == {way: before[way] for way in optimizer}
 
 
+def test_partial_never_takes_one_for_another(tmp_path: Path) -> None:
+    """A schedule in the place of the learning rate moves every slot up by one in Keras's list."""
+    source = make(optimizer=lambda: keras.optimizers.Adam(0.1), seed=1)
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 9)
+    for path in (saved(source, tmp_path), written(source, tmp_path)):
+        target = make(optimizer=lambda: keras.optimizers.Adam(schedule), seed=2)
+        before, wanted = _by_name(target), _by_name(source)
+        with opened(path) as reader:
+            matches = compare(SavedGraph(reader), target).matches
+        assert len({id(match.part) for match in matches}) == len(matches)
+        restore(path, target, partial=True)
+        after = _by_name(target)
+        assert all(after[name] in (before[name], wanted[name]) for name in after)
+        assert after["a/kernel"] == wanted["a/kernel"] != before["a/kernel"]
+
+
 def test_partial_with_nothing_that_matches_is_refused(tmp_path: Path) -> None:
     path = saved(make(seed=1), tmp_path)
     target = make(seed=2, keys={"modle": "model"})
@@ -504,6 +522,10 @@ def test_partial_with_nothing_that_matches_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"checkpoint\.keys here:   modle"):
         restore(path, target, partial=True)
     assert bits(target) == before
+
+
+def _by_name(parts: Parts) -> dict[str, bytes]:
+    return {graph.own_name(part): part.numpy().tobytes() for part in variables(parts)}
 
 
 def _borrow(path: Path, parts: Parts) -> None:
