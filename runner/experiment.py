@@ -8,8 +8,8 @@ import keras
 import tensorflow as tf
 
 from runner.config import Experiment
-from runner.data import Head, validate
-from runner.data.pipeline import Pipelines, chunk_spec
+from runner.data import Head, Source, validate
+from runner.data.pipeline import Pipelines, chunk_limit, chunk_spec
 from runner.engine import numerics
 from runner.engine.engine import Engine
 from runner.errors import ConfigError, Invalid
@@ -33,8 +33,14 @@ def build(experiment: Experiment, *, threads: int) -> Built:
         DataError: the data cannot be had.
     """
     numerics.apply(experiment.engine, threads=threads, seed=experiment.seed)
-    data = _load(experiment)
-    spec = chunk_spec(data.sources["train"], batch_size=data.batch_size)
+    sources = _load(experiment)
+    spec = chunk_spec(sources["train"], batch_size=experiment.data.batch_size)
+    data = Pipelines(
+        sources=sources,
+        batch_size=experiment.data.batch_size,
+        seed=experiment.seed,
+        max_chunk=chunk_limit(spec, most=experiment.engine.max_chunk),
+    )
     model = _model(experiment, spec)
     optimizer = experiment.optimizer.build()
     if not isinstance(optimizer, keras.Optimizer):
@@ -59,7 +65,7 @@ def build(experiment: Experiment, *, threads: int) -> Built:
     return Built(state=state, engine=engine, data=data)
 
 
-def _load(experiment: Experiment) -> Pipelines:
+def _load(experiment: Experiment) -> dict[str, Source]:
     try:
         sources = experiment.data.load()
         validate(sources, experiment.data)
@@ -67,12 +73,7 @@ def _load(experiment: Experiment) -> Pipelines:
         raise ConfigError(f"data.{error}") from error
     if experiment.data.limit is not None:
         sources["train"] = Head(sources["train"], experiment.data.limit)
-    return Pipelines(
-        sources=sources,
-        batch_size=experiment.data.batch_size,
-        seed=experiment.seed,
-        max_chunk=experiment.engine.max_chunk,
-    )
+    return sources
 
 
 def _model(experiment: Experiment, spec: dict[str, tf.TensorSpec]) -> keras.Model:

@@ -85,6 +85,7 @@ class Worker:
                 f"checkpoint.restore={spec.restore}: {spec.directory} holds no checkpoint and no phase "
                 "trains, so there is nothing to evaluate; give checkpoint.restore=PATH"
             )
+        self._tell_what_is_left_out()
         if self._experiment.tracking.tensorboard:
             self._events.restart(self._rows.read())
         sitting = self._record.sittings[-1]
@@ -113,6 +114,23 @@ class Worker:
             lost = record.rows - kept
             log.warning("metrics.jsonl has lost %d of its first %d rows", lost, record.rows)
             record.rows = kept
+
+    def _tell_what_is_left_out(self) -> None:
+        """Keys may leave out part of the state; what that costs is said once."""
+        spec = self._experiment.checkpoint
+        lacking = {
+            "model": "the weights",
+            "optimizer": "the optimizer's slots",
+            "progress": "the random state and the metrics in progress",
+        }
+        names = [part for part in lacking if part not in spec.parts.values()]
+        if names and self._experiment.trains:
+            log.warning(
+                "checkpoint.keys leaves out %s: a run that goes on from its checkpoints has not %s, "
+                "and ends with other bits than one that was not interrupted",
+                ", ".join(names),
+                " nor ".join(lacking[name] for name in names),
+            )
 
     def _starts_over(self) -> bool:
         """Whether checkpoints of the run in a directory of their own are to be passed over."""

@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.mlp import mlp
 from runner import Result, run
 from runner.config import Experiment
 from runner.config.compose import compose
@@ -94,6 +96,22 @@ def test_every_experiment_runs(workdir: Path, name: str) -> None:
     assert result.step == 4
     assert all(map(math.isfinite, numbers(result)))
     assert all(path.with_name(f"{path.name}.index").is_file() for path in result.checkpoints)
+
+
+def test_the_guides_checkpoint_is_what_its_comments_say(workdir: Path) -> None:
+    run("experiment=checkpoint_guide")
+    model = mlp(shape=[8, 8, 1], outputs=10)
+    optimizer = keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+    step = tf.Variable(0, dtype=tf.int64)
+    checkpoint = tf.train.Checkpoint(myModel=model, opt=optimizer, step=step)
+    manager = tf.train.CheckpointManager(
+        checkpoint, directory="tf_ckpts", checkpoint_name="model.ckpt", max_to_keep=3
+    )
+    assert manager.checkpoints == [f"tf_ckpts/model.ckpt-{number}" for number in (2, 3, 4)]
+    for number in (2, 3, 4):
+        checkpoint.restore(f"tf_ckpts/model.ckpt-{number}").assert_consumed()
+        assert int(step) == int(optimizer.iterations) == 50 * number
 
 
 @pytest.mark.parametrize(

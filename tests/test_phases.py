@@ -47,7 +47,6 @@ class World:
         state: Any = State()
         state.progress = progress
         engine: Any = SimpleNamespace(
-            max_chunk=self.max_chunk,
             limit_steps=self.limit_steps,
             train=self._train,
             training_loss=lambda: self.values["loss"],
@@ -55,6 +54,7 @@ class World:
             evaluate=lambda split: {"loss": self.values["loss"], "of": split},
         )
         data: Any = SimpleNamespace(
+            max_chunk=self.max_chunk,
             epochs=lambda split: Epochs(self.num_examples, self.batch_size),
             training=lambda split, offset, spans: iter(spans),
             evaluation=lambda split: split,
@@ -86,9 +86,7 @@ class World:
         self.now += (span[1] - span[0]) * self.seconds_per_step
         self.done.append(("train", *span))
 
-    def _save(
-        self, *, epoch: float, metrics: Mapping[str, float], scheduled: bool = True
-    ) -> None:
+    def _save(self, *, epoch: float, metrics: Mapping[str, float], scheduled: bool = True) -> None:
         self.done.append(("save", self.step, dict(metrics)))
 
     def _write(self, row: Row) -> None:

@@ -323,3 +323,14 @@ def test_evaluate_takes_its_arguments_in_any_order(cli: Callable[..., Any]) -> N
     done = cli("evaluate", "here", "--checkpoint", "3", "phases.evaluate.data=validation")
     assert done.code == 0, done.err
     assert "validation/accuracy" in done.out
+
+
+def test_keys_that_leave_out_part_of_the_state_are_told_once(
+    workdir: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(*TINY_NAMED, "checkpoint.keys={net: model}")
+    assert capfd.readouterr().err == (
+        "checkpoint.keys leaves out optimizer, progress: a run that goes on from its checkpoints has "
+        "not the optimizer's slots nor the random state and the metrics in progress, and ends with "
+        "other bits than one that was not interrupted\n"
+    )

@@ -7,6 +7,7 @@ A chunk of K batches of B examples is ``{"x": [K, B, ...], "y": [K, B, ...], "we
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -23,6 +24,7 @@ Span: TypeAlias = tuple[int, int]
 """The batches ``start .. stop-1``."""
 
 _PREFETCHED_CHUNKS = 2
+_CHUNK_BYTES = 64 << 20
 _SPANS_PER_PIPELINE = 1000
 
 
@@ -34,7 +36,7 @@ class Pipelines:
     batch_size: int
     seed: int
     max_chunk: int
-    """The most batches in a chunk of an evaluation."""
+    """The most batches in a chunk."""
 
     def epochs(self, split: str) -> Epochs:
         """Where the epochs of a split end."""
@@ -75,6 +77,14 @@ def chunk_spec(source: Source, *, batch_size: int) -> dict[str, tf.TensorSpec]:
         for name, value in example.items()
     }
     return {**spec, "weight": tf.TensorSpec([None, batch_size], tf.float32)}
+
+
+def chunk_limit(spec: Mapping[str, tf.TensorSpec], *, most: int) -> int:
+    """How many batches a chunk may have: at most ``most``, and few enough for the memory."""
+    batch_bytes: int = sum(
+        math.prod(values.shape[1:]) * values.dtype.size for values in spec.values()
+    )
+    return max(1, min(most, _CHUNK_BYTES // batch_bytes))
 
 
 def _chunks(

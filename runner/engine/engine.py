@@ -35,7 +35,6 @@ class Engine:
         evaluation: Steps,
         chunk_spec: dict[str, tf.TensorSpec],
     ) -> None:
-        self.max_chunk = spec.max_chunk
         self.limit_steps = spec.limit_steps
         self._training = training
         self._evaluation = evaluation

@@ -26,7 +26,7 @@ class EngineSpec:
     limit_steps: int | None = None
     """No train phase goes further than this; for trying things out."""
     max_chunk: int = 100
-    """The most steps in one call; bits do not depend on it."""
+    """The most steps in one call, fewer where they would fill the memory; bits do not depend on it."""
 
     def __post_init__(self) -> None:
         for name in ("threads", "limit_steps", "max_chunk"):

@@ -94,7 +94,7 @@ class _Loop:
             due = [rhythm.after(step, self._epochs) for rhythm in rhythms]
             limits = [
                 self.last,
-                step + self._given.engine.max_chunk,
+                step + self._given.data.max_chunk,
                 *(d for d in due if d is not None),
             ]
             stop = min(limits)

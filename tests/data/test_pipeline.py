@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from runner.data import ArraySource
 from runner.data.order import shuffled
-from runner.data.pipeline import Chunk, Pipelines
+from runner.data.pipeline import Chunk, Pipelines, chunk_limit, chunk_spec
 
 
 def source(num_examples: int) -> ArraySource:
@@ -105,3 +105,11 @@ def test_an_evaluation_sees_every_example_once_in_order(num_examples: int) -> No
     chunks = list(pipelines(num_examples, 4, max_chunk=3).evaluation("train"))
     assert stream(iter(chunks)) == list(range(num_examples))
     assert {tuple(chunk["x"].shape[1:]) for chunk in chunks} == {(4, 1)}
+
+
+def test_a_chunk_does_not_fill_the_memory() -> None:
+    spec = chunk_spec(source(10), batch_size=4)
+    assert chunk_limit(spec, most=100) == 100
+    image = {"x": tf.TensorSpec([None, 64, 224, 224, 3], tf.float32)}
+    assert chunk_limit(image, most=100) == 1
+    assert chunk_limit({"x": tf.TensorSpec([None, 1, 1 << 20], tf.float32)}, most=100) == 16
