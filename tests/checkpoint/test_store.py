@@ -167,8 +167,16 @@ def exchange(path: Path) -> None:
     path.write_bytes(path.with_name(path.name.replace("-3.", "-2.")).read_bytes())
 
 
-@pytest.mark.parametrize("ending", [".index", ".data-00000-of-00001", ".json"])
-@pytest.mark.parametrize("damage", [flip, cut, zero, lengthen, exchange, Path.unlink])
+# Without a manifest it is no checkpoint of the runner's, so that one is not unlinked.
+@pytest.mark.parametrize(
+    ("ending", "damage"),
+    [
+        (ending, damage)
+        for ending in (".index", ".data-00000-of-00001", ".json")
+        for damage in (flip, cut, zero, lengthen, exchange, Path.unlink)
+        if (ending, damage) != (".json", Path.unlink)
+    ],
+)
 def test_a_damaged_newest_one_is_set_aside_and_the_one_before_used(
     trainer: Make,
     bare: Bare,
@@ -178,8 +186,6 @@ def test_a_damaged_newest_one_is_set_aside_and_the_one_before_used(
     ending: str,
     damage: Callable[[Path], None],
 ) -> None:
-    if (ending, damage) == (".json", Path.unlink):
-        pytest.skip("without a manifest it is no checkpoint of the runner's")
     trainer().train(3)
     damage(directory / f"ckpt-3{ending}")
     moved = {name: content for name, content in tree(directory).items() if "ckpt-3" in name}
