@@ -334,3 +334,17 @@ def test_keys_that_leave_out_part_of_the_state_are_told_once(
         "not the optimizer's slots nor the random state and the metrics in progress, and ends with "
         "other bits than one that was not interrupted\n"
     )
+
+
+@pytest.mark.parametrize("place", ["/proc/nope", "file", "file/below"])
+def test_a_run_directory_that_cannot_be_made_is_told(
+    workdir: Path, cli: Callable[..., Any], place: str
+) -> None:
+    (workdir / "file").write_text("")
+    done = cli(*TINY, f"run.dir={place}")
+    assert done.code == 2
+    assert done.err.startswith(f"runner: run.dir={place}: cannot be created (")
+
+
+def test_a_whole_number_is_a_learning_rate_too(workdir: Path) -> None:
+    assert run(*TINY_NAMED, "optimizer=sgd", "optimizer.learning_rate=1").step == 3

@@ -146,4 +146,11 @@ def _resolve_run_id(*, _root_: DictConfig) -> str:
 
 def _resolve_checked_run_dir(*, _root_: DictConfig) -> str:
     """The run directory, once the config is known to be right: Hydra creates what this returns."""
-    return experiment_of(_root_).run.dir
+    directory = experiment_of(_root_).run.dir
+    try:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"run.dir={directory}: cannot be created ({error.strerror}); give another directory"
+        ) from error
+    return directory

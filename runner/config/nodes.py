@@ -65,6 +65,10 @@ def target_at(key: str, node: object, *, convert: Convert) -> Target:
     except NotFound as error:
         raise ConfigError(f"{join(key, TARGET)}={name}: {error}") from error
     given = {str(argument): value for argument, value in node.items() if argument != TARGET}
+    given = {
+        argument: _as_fraction(value, called.parameters.get(argument))
+        for argument, value in given.items()
+    }
     kinds = {parameter.name: _kind(parameter) for parameter in called.parameters.values()}
     arguments = {
         argument: partial(_argument, kinds.get(argument, Any), value, join(key, argument), convert)
@@ -72,6 +76,16 @@ def target_at(key: str, node: object, *, convert: Convert) -> Target:
     }
     problems = _misgiven(name, given, called, key=key)
     return Target(name, gather(arguments, problems=problems), key)
+
+
+def _as_fraction(value: Any, parameter: Parameter | None) -> Any:
+    """1 as 1.0 where the default is a fraction: Keras refuses an integer as learning rate."""
+    if type(value) is not int or parameter is None or parameter.annotation is not None:
+        return value
+    match parameter.default:
+        case ast.Constant(value=float()):
+            return float(value)
+    return value
 
 
 def _argument(kind: Any, value: object, key: str, convert: Convert) -> Any:
