@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from runner.files import sync, sync_directory
+from runner.files import sync, sync_directory, write_atomically
+
+log = logging.getLogger(__name__)
 
 WALL_CLOCK = ("steps_per_s", "time")
 """The fields of a row that two runs of one experiment do not share."""
@@ -18,46 +22,75 @@ WALL_CLOCK = ("steps_per_s", "time")
 class Rows:
     """Appends rows to a file, and cuts it back to what a checkpoint knows of.
 
+    Rows are state as much as weights are, but people open the file with whatever they like. So every
+    row is written twice, and what one file has lost comes back from the other.
+
     Args:
         path: the file.
+        copy: the second one.
         now: seconds since 1970.
     """
 
-    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, *, copy: Path, now: Callable[[], float] = time.time) -> None:
         self._path = path
+        self._paths = (path, copy)
         self._now = now
 
     def append(self, row: dict[str, Any]) -> dict[str, Any]:
         """Adds ``row`` with the time at its end, NaN and infinity as null; returns it as written."""
         complete = {name: _finite(value) for name, value in row.items()}
         complete["time"] = round(self._now(), 3)
-        with self._path.open("a") as file:
-            file.write(json.dumps(complete, allow_nan=False) + "\n")
+        line = json.dumps(complete, allow_nan=False) + "\n"
+        for path in self._paths:
+            with path.open("a") as file:
+                file.write(line)
         return complete
 
     def sync(self) -> None:
         """Brings what was appended to the disk, so that a checkpoint may count on it."""
-        if self._path.exists():
-            sync(self._path)
+        written = [path for path in self._paths if path.exists()]
+        for path in written:
+            sync(path)
+        if written:
             sync_directory(self._path.parent)
 
     def cut(self, count: int) -> int:
-        """Removes all but the first ``count`` rows and any line that is not whole; returns the rest."""
-        lines = self._lines()[:count]
-        if self._path.exists():
-            with self._path.open("rb+") as file:
-                file.truncate(sum(len(line) for line in lines))
+        """Leaves the first ``count`` rows in both files and nothing else; returns how many there are."""
+        lines = max((_whole(path)[:count] for path in self._paths), key=len)
+        content = b"".join(lines)
+        for path in self._paths:
+            present = path.read_bytes() if path.exists() else b""
+            if present.startswith(content):
+                _truncate(path, len(content))
+            else:
+                log.warning("%s had lost rows, which came back from its copy", path)
+                write_atomically(path, content)
         return len(lines)
 
     def read(self) -> Iterator[dict[str, Any]]:
         """The whole rows of the file."""
-        return (json.loads(line) for line in self._lines())
+        return (json.loads(line) for line in _whole(self._path))
 
-    def _lines(self) -> list[bytes]:
-        if not self._path.exists():
-            return []
-        with self._path.open("rb") as file:
-            return [line for line in file if line.endswith(b"\n")]
+
+def _whole(path: Path) -> list[bytes]:
+    """The lines up to the first that is no row."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        return list(takewhile(_is_row, file))
+
+
+def _is_row(line: bytes) -> bool:
+    try:
+        return line.endswith(b"\n") and isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _truncate(path: Path, size: int) -> None:
+    if path.exists():
+        with path.open("rb+") as file:
+            file.truncate(size)
 
 
 def _finite(value: Any) -> Any:

@@ -79,6 +79,7 @@ class RunDirectory:
 
     def read(self) -> RunRecord | None:
         """The content of run.json, or None if there is none.
+        self.rows_copy = path / ".metrics.jsonl"
 
         Raises:
             RunDirectoryError: it is there but not readable.

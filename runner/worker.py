@@ -56,7 +56,7 @@ class Worker:
         self._record = record
         self._observer = observer
         self._stop = stop
-        self._rows = Rows(directory.rows)
+        self._rows = Rows(directory.rows, copy=directory.rows_copy)
         self._events = Events(directory.path / "tensorboard")
         spec = experiment.checkpoint
         parts = self._state.parts(spec.parts)
@@ -112,7 +112,7 @@ class Worker:
         kept = self._rows.cut(record.rows)
         if kept < record.rows:
             lost = record.rows - kept
-            log.warning("metrics.jsonl has lost %d of its first %d rows", lost, record.rows)
+            log.warning("metrics.jsonl and its copy have lost %d of %d rows", lost, record.rows)
             record.rows = kept
 
     def _tell_what_is_left_out(self) -> None:

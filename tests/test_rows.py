@@ -12,8 +12,12 @@ import pytest
 from runner.rows import Rows
 
 
+def rows_in(directory: Path, **options: Any) -> Rows:
+    return Rows(directory / "rows", copy=directory / "copy", **options)
+
+
 def test_rows_end_with_the_time_and_hold_no_nan(tmp_path: Path) -> None:
-    rows = Rows(tmp_path / "rows", now=lambda: 12.34567)
+    rows = rows_in(tmp_path, now=lambda: 12.34567)
     rows.append({"step": 1, "loss": float("nan"), "accuracy": 0.5})
     text = (tmp_path / "rows").read_text()
     assert text == '{"step": 1, "loss": null, "accuracy": 0.5, "time": 12.346}\n'
@@ -21,7 +25,7 @@ def test_rows_end_with_the_time_and_hold_no_nan(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_cut_keeps_the_first_rows(tmp_path: Path, count: int) -> None:
-    rows = Rows(tmp_path / "rows", now=lambda: 0.0)
+    rows = rows_in(tmp_path, now=lambda: 0.0)
     for step in range(2):
         rows.append({"step": step})
     whole = (tmp_path / "rows").read_bytes()
@@ -30,10 +34,11 @@ def test_cut_keeps_the_first_rows(tmp_path: Path, count: int) -> None:
 
 
 def test_a_row_that_is_not_whole_does_not_count(tmp_path: Path) -> None:
-    rows = Rows(tmp_path / "rows", now=lambda: 0.0)
+    rows = rows_in(tmp_path, now=lambda: 0.0)
     rows.append({"step": 1})
-    with (tmp_path / "rows").open("a") as file:
-        file.write('{"step": 2, "lo')
+    for name in ("rows", "copy"):
+        with (tmp_path / name).open("a") as file:
+            file.write('{"step": 2, "lo')
     assert [row["step"] for row in rows.read()] == [1]
     assert rows.cut(5) == 1
     rows.append({"step": 2})
@@ -41,11 +46,25 @@ def test_a_row_that_is_not_whole_does_not_count(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_has_no_rows(tmp_path: Path) -> None:
-    rows = Rows(tmp_path / "rows")
+    rows = rows_in(tmp_path)
     assert rows.cut(3) == 0
     rows.sync()
     assert list(rows.read()) == []
     assert not (tmp_path / "rows").exists()
+
+
+@pytest.mark.parametrize("damaged", ["rows", "copy"])
+def test_rows_that_one_file_has_lost_come_back_from_the_other(tmp_path: Path, damaged: str) -> None:
+    """Cut at any byte, filled with zeros, gone, or opened and changed by somebody."""
+    rows = rows_in(tmp_path, now=lambda: 0.0)
+    for step in range(3):
+        rows.append({"step": step})
+    path, whole = tmp_path / damaged, (tmp_path / damaged).read_bytes()
+    cuts = [whole[:size] for size in range(len(whole))]
+    for content in [*cuts, bytes(len(whole)), b"\n" + whole, whole.replace(b"1", b"?"), None]:
+        path.unlink() if content is None else path.write_bytes(content)
+        assert rows.cut(3) == 3
+        assert (tmp_path / "rows").read_bytes() == (tmp_path / "copy").read_bytes() == whole
 
 
 def test_event_files_hold_what_the_rows_hold(workdir: Path, cli: Callable[..., Any]) -> None:

@@ -34,7 +34,8 @@ def test_a_run_directory_tells_what_ran(workdir: Path) -> None:
     assert result.directory.name == result.id
     assert (Path("outputs/latest") / "run.json").samefile(result.directory / "run.json")
     names = {path.name for path in result.directory.iterdir()}
-    assert names == {".hydra", ".lock", "checkpoints", "metrics.jsonl", "run.json", "run.log"}
+    seen = {"checkpoints", "metrics.jsonl", "run.json", "run.log"}
+    assert names == {".hydra", ".lock", ".metrics.jsonl", *seen}
     content = record(result.directory)
     assert content["status"] == "finished"
     assert content["sittings"][0]["to_step"] == 3
@@ -305,9 +306,10 @@ def test_lost_rows_are_told_and_not_doubled(
     content = record(workdir / "here")
     content["status"] = "running"
     (workdir / "here/run.json").write_text(json.dumps(content))
-    (workdir / "here/metrics.jsonl").unlink()
+    for name in ("metrics.jsonl", ".metrics.jsonl"):
+        (workdir / "here" / name).unlink()
     run(*TINY_NAMED, "tracking.log_every.steps=1")
-    assert "metrics.jsonl has lost 4 of its first 4 rows" in capfd.readouterr().err
+    assert "metrics.jsonl and its copy have lost 4 of 4 rows" in capfd.readouterr().err
     rows = (workdir / "here/metrics.jsonl").read_text().splitlines()
     assert [json.loads(row)["split"] for row in rows] == ["test"]
 
