@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from runner.checkpoint.directory import CORRUPT, CheckpointDirectory
 from runner.checkpoint.manifest import SUFFIX, Manifest, read_manifest
-from runner.checkpoint.pointer import pointed_to
+from runner.checkpoint.pointer import listed
 from runner.checkpoint.reading import fault_in
 from runner.checkpoint.retention import best_of
 from runner.checkpoint.spec import RESTORE_WORDS, CheckpointSpec
 from runner.errors import CheckpointError
+
+log = logging.getLogger(__name__)
 
 
 class Finder:
@@ -83,14 +86,18 @@ class Finder:
         return self._intact(self._files.own) or self._plain() or self._intact(self._files.others)
 
     def _plain(self) -> Path | None:
-        """What ``checkpoint`` names, if it has no manifest, because a bare script saved it."""
-        path = pointed_to(self._files.path)
-        if path is None or _manifest_beside(path) is not None:
+        """The newest intact one that ``checkpoint`` lists, if a bare script saved the latest."""
+        paths = listed(self._files.path)
+        if not paths or _manifest_beside(paths[-1]) is not None:
             return None
-        fault = fault_in(path)
-        if fault is not None:
-            raise CheckpointError(f"{fault}; name another one: checkpoint.restore=NUMBER")
-        return path
+        faults: list[str] = []
+        for path in reversed(paths):
+            fault = fault_in(path)
+            if fault is None:
+                return path
+            faults.append(fault)
+            log.warning("%s; it is passed over", fault)
+        raise CheckpointError(f"{faults[0]}, nor can any other one that is listed beside it")
 
     def _named(self, which: str | int) -> Path | None:
         own_name = self._files.path / f"{self._spec.prefix}-{which}"

@@ -32,12 +32,19 @@ def pointer_to(manifests: Sequence[Manifest], *, latest: str | None = None) -> b
 
 def pointed_to(directory: Path) -> Path | None:
     """The checkpoint that the ``checkpoint`` file names, whoever wrote it, if its index is there."""
+    path = next(iter(listed(directory)[-1:]), None)
+    return path if path is not None and path.with_name(f"{path.name}.index").is_file() else None
+
+
+def listed(directory: Path) -> list[Path]:
+    """All that the ``checkpoint`` file lists, the latest last; none if it cannot be read."""
     try:
         state = tf.train.get_checkpoint_state(str(directory))
     except ValueError:
         # TensorFlow's answer to a file that is empty, or that is no text.
-        return None
+        return []
     if state is None:
-        return None
-    path = Path(state.model_checkpoint_path)
-    return path if path.with_name(f"{path.name}.index").is_file() else None
+        return []
+    latest = state.model_checkpoint_path
+    earlier = [path for path in state.all_model_checkpoint_paths if path != latest]
+    return [Path(path) for path in [*earlier, latest]]

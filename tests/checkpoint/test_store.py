@@ -434,18 +434,30 @@ def test_goes_on_from_a_script_and_counts_on(trainer: Make, directory: Path) -> 
     assert again.train(6).names == ["model.ckpt-4", "model.ckpt-5", "model.ckpt-6"]
 
 
-@pytest.mark.parametrize("damage", [flip, cut])
-def test_a_damaged_checkpoint_of_a_script_is_refused(
-    trainer: Make, directory: Path, tree: Tree, damage: Callable[[Path], None]
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+def test_of_a_scripts_checkpoints_the_newest_intact_one_is_used(
+    trainer: Make,
+    directory: Path,
+    tree: Tree,
+    damage: Callable[[Path], None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    script(directory, 2)
-    damage(directory / "ckpt-2.data-00000-of-00001")
+    script(directory, 3)
+    for number in (3, 2):
+        damage(directory / f"ckpt-{number}.data-00000-of-00001")
     before = tree(directory)
-    for restore in ("auto", "latest", 2):
-        with pytest.raises(CheckpointError, match="ckpt-2 cannot be read"):
-            trainer(restore=restore).start()
-    assert tree(directory) == before
-    assert trainer(restore=1).start() == directory / "ckpt-1"
+    for restore in ("auto", "latest"):
+        caplog.clear()
+        assert trainer(restore=restore).start() == directory / "ckpt-1"
+        assert ["ckpt-3 cannot be read" in one for one in caplog.messages] == [True, False]
+    with pytest.raises(CheckpointError, match="ckpt-2 cannot be read"):
+        trainer(restore=2).start()
+    damage(directory / "ckpt-1.data-00000-of-00001")
+    with pytest.raises(CheckpointError, match=r"ckpt-3 cannot be read.*, nor can any other"):
+        trainer().start()
+    assert {name: before[name] for name in before if "ckpt-1.data" not in name} == {
+        name: content for name, content in tree(directory).items() if "ckpt-1.data" not in name
+    }
 
 
 def test_a_number_a_path_and_the_latest(trainer: Make, directory: Path, tmp_path: Path) -> None:
