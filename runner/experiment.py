@@ -13,6 +13,7 @@ from runner.data.pipeline import Pipelines, chunk_limit, chunk_spec
 from runner.engine import numerics
 from runner.engine.engine import Engine
 from runner.errors import ConfigError, Invalid
+from runner.inventory import Inventory
 from runner.state import State
 
 
@@ -61,7 +62,7 @@ def build(experiment: Experiment, *, threads: int) -> Built:
         chunk_spec=spec,
     )
     _trace(engine, experiment, spec)
-    state = State(model=model, optimizer=optimizer, metrics=engine.training_metrics)
+    state = _state(experiment, engine, model=model, optimizer=optimizer)
     return Built(state=state, engine=engine, data=data)
 
 
@@ -89,6 +90,25 @@ def _model(experiment: Experiment, spec: dict[str, tf.TensorSpec]) -> keras.Mode
     except Exception as error:
         raise ConfigError(_misfit(experiment, spec, error)) from error
     return model
+
+
+def _state(
+    experiment: Experiment, engine: Engine, *, model: keras.Model, optimizer: keras.Optimizer
+) -> State:
+    """All that the next step depends on, proved complete against what a step touches."""
+    inventory = Inventory(engine.graphs)
+    state = State(
+        model=model,
+        optimizer=optimizer,
+        metrics=engine.training_metrics,
+        touched=inventory.variables,
+        passing=engine.passing,
+    )
+    problems = inventory.problems(kept=state.objects)
+    if problems:
+        raise ConfigError([f"model={experiment.model.name}: {problem}" for problem in problems])
+    inventory.tell_python()
+    return state
 
 
 def _trace(engine: Engine, experiment: Experiment, spec: dict[str, tf.TensorSpec]) -> None:

@@ -42,6 +42,11 @@ def make_directory(path: Path) -> None:
         sync_directory(folder.parent)
 
 
+def nearest_directory(path: Path) -> Path:
+    """``path``, or of what is above it the first that is there."""
+    return next((folder for folder in (path, *path.parents) if folder.is_dir()), path)
+
+
 def sync(path: Path) -> None:
     """Brings the content of the file ``path`` to the disk."""
     with path.open("rb+") as file:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from dataclasses import is_dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from runner.config import Experiment
@@ -37,10 +36,9 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """The processor and the system."""
+    """The system, besides what `runner.numerics` tells of the processor."""
     return {
         "system": platform.platform(),
-        "processor": _processor(),
         "cores": os.cpu_count(),
         "python": sys.executable,
     }
@@ -87,12 +85,3 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    if path.exists():
-        for line in path.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()

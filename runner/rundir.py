@@ -38,6 +38,10 @@ class Sitting:
     """The checkpoint it started from."""
     changed_sources: list[str] = field(default_factory=list)
     """Files that differ from the sitting before."""
+    not_identical: list[str] = field(default_factory=list)
+    """Why this sitting's bits may not be those of the run's first sitting; see `runner.numerics`."""
+    set_aside: dict[str, str] = field(default_factory=dict)
+    """What is wrong with the checkpoints that were found damaged, by their new place."""
     ended: str | None = None
     to_step: int | None = None
     outcome: str | None = None
@@ -58,16 +62,16 @@ class RunRecord:
     """SHA-256 of the source files behind every target."""
     checkpoint_directory: str = "checkpoints"
     """Relative to the run directory if it lies in it."""
-    choices: dict[str, Any] = field(default_factory=dict)
-    """What was chosen automatically, once for the whole run."""
+    numerics: dict[str, Any] = field(default_factory=dict)
+    """What the bits depend on besides the config, as of the first sitting; see `runner.numerics`."""
     result: dict[str, Any] | None = None
 
 
 class RunDirectory:
     """Reads and writes the files of one run.
 
-    - ``run.json``: identity, status, sittings, versions, machine, sources, choices, result
-    - ``metrics.jsonl``: the rows
+    - ``run.json``: identity, status, sittings, versions, machine, sources, numerics, result
+    - ``metrics.jsonl``: the rows; ``.metrics.jsonl``: the same once more
     - ``.hydra/``: ``config.yaml``, ``overrides.yaml``, ``hydra.yaml`` of the first sitting
     - ``checkpoints/``, ``run.log``, ``.lock``
     """
@@ -75,11 +79,11 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows = path / "metrics.jsonl"
+        self.rows_copy = path / ".metrics.jsonl"
         self.log = path / "run.log"
 
     def read(self) -> RunRecord | None:
         """The content of run.json, or None if there is none.
-        self.rows_copy = path / ".metrics.jsonl"
 
         Raises:
             RunDirectoryError: it is there but not readable.
@@ -100,6 +104,11 @@ class RunDirectory:
         """Replaces run.json."""
         text = json.dumps(asdict(record), indent=2) + "\n"
         write_atomically(self.path / "run.json", text.encode())
+
+    def set_record_aside(self) -> Path:
+        """Renames a run.json that cannot be read; returns its new place."""
+        aside = _free(self.path / "run.json.damaged")
+        return (self.path / "run.json").rename(aside)
 
     def result(self, record: RunRecord) -> Result | None:
         """The outcome, if the run has finished."""
@@ -130,10 +139,7 @@ class RunDirectory:
         """Renames the directory to ``<name>.<n>`` with the lowest free n; None if there is none."""
         if not self.path.exists() or {path.name for path in self.path.iterdir()} <= {".lock"}:
             return None
-        number = 1
-        while (aside := self.path.with_name(f"{self.path.name}.{number}")).exists():
-            number += 1
-        return self.path.rename(aside)
+        return self.path.rename(_free(self.path))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -175,6 +181,14 @@ class RunDirectory:
         except BlockingIOError:
             return True
         return False
+
+
+def _free(path: Path) -> Path:
+    """``path`` with the lowest number behind it that is not taken."""
+    number = 1
+    while (free := path.with_name(f"{path.name}.{number}")).exists():
+        number += 1
+    return free
 
 
 def point_latest(directory: Path) -> None:

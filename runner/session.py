@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from runner import events, provenance, quiet
+from runner import events, numerics, provenance, quiet
+from runner.checkpoint.manifest import read_manifests
 from runner.checkpoint.spec import RESTORE_WORDS
 from runner.config import Experiment
 from runner.engine.spec import available_cores
@@ -27,7 +28,7 @@ from runner.errors import ConfigError, Invalid, suggestion
 from runner.interrupt import Interrupted, StopRequest, duration_s
 from runner.observer import SessionObserver
 from runner.results import Result
-from runner.rundir import RunDirectory, RunRecord, Sitting, point_latest
+from runner.rundir import RunDirectory, RunDirectoryError, RunRecord, Sitting, point_latest
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def run(launch: Launch, observer: SessionObserver) -> Result:
 
 def _recall(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> Result | None:
     """The result of a run that was finished before, or None."""
-    record = directory.read()
+    record = _readable(directory)
     if record is None:
         return None
     _check_same_run(launch, record, directory)
@@ -84,7 +85,7 @@ def _sit(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> 
     experiment = launch.experiment
     directory.keep_config(_without_requests(launch.config), launch.overrides, launch.hydra)
     point_latest(directory.path)
-    record = directory.read() or RunRecord(id=launch.id, name=experiment.name)
+    record = _readable(directory) or _rebuilt(launch, directory)
     changed = _describe(record, experiment)
     observer.started(experiment, directory.path, changed=changed)
     max_time = experiment.run.max_time
@@ -96,6 +97,32 @@ def _sit(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> 
         record.result = result.as_json()
     observer.finished(result)
     return result
+
+
+def _readable(directory: RunDirectory) -> RunRecord | None:
+    with suppress(RunDirectoryError):
+        return directory.read()
+    return None
+
+
+def _rebuilt(launch: Launch, directory: RunDirectory) -> RunRecord:
+    """The record of a new run or, where run.json is lost, of one that has checkpoints already.
+
+    Raises:
+        RunDirectoryError: run.json is not readable, and nothing else says that this is the run.
+    """
+    experiment = launch.experiment
+    manifests = read_manifests(Path(experiment.checkpoint.directory))
+    own = [manifest for manifest in manifests if manifest.run == launch.id]
+    try:
+        directory.read()
+    except RunDirectoryError:
+        if not own and directory.path.name != launch.id:
+            raise
+        aside = directory.set_record_aside()
+        log.warning("run.json was damaged: it now stands in %s, and a new one is begun", aside)
+    numerics = own[-1].numerics if own else {}
+    return RunRecord(id=launch.id, name=experiment.name, numerics=numerics)
 
 
 class _Recording:
@@ -148,15 +175,28 @@ def _work(
     stop: StopRequest,
 ) -> Result:
     with quiet.native_messages_to(directory.log) as messages:
+        from runner.engine.numerics import devices
         from runner.experiment import build
         from runner.worker import Worker
 
-        built = build(experiment, threads=record.choices["threads"])
+        threads = record.numerics.get("threads") or experiment.engine.threads or available_cores()
+        built = build(experiment, threads=threads)
         messages.startup_is_over()
+        present = numerics.describe(experiment.engine, threads=threads, devices=devices())
+        _compare_numerics(record, present)
         worker = Worker(
             experiment, built, directory=directory, record=record, observer=observer, stop=stop
         )
         return worker.work()
+
+
+def _compare_numerics(record: RunRecord, present: dict[str, Any]) -> None:
+    """Keeps to what the first sitting chose, and tells of what cannot be kept to."""
+    record.numerics = record.numerics or present
+    reasons = numerics.differences(record.numerics, present)
+    record.sittings[-1].not_identical = reasons
+    for reason in reasons:
+        log.warning("not bit-identical to the run so far because %s", reason)
 
 
 def _move_aside(directory: RunDirectory, observer: SessionObserver) -> None:
@@ -232,7 +272,6 @@ def _describe(record: RunRecord, experiment: Experiment) -> list[str]:
     record.checkpoint_directory = (
         str(Path(experiment.checkpoint.directory).absolute()) if is_outside else place
     )
-    record.choices.setdefault("threads", experiment.engine.threads or available_cores())
     return changed
 
 

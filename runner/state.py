@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,8 @@ import tensorflow as tf
 from keras.src.backend.common.global_state import get_global_attribute
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
+from runner.checkpoint.graph import Variable, numbered, own_name
+from runner.checkpoint.spec import UNTRACKED
 from runner.errors import ConfigError, suggestion
 
 
@@ -72,16 +73,16 @@ class Progress(tf.Module):
         step: int64 scalar, optimizer updates so far over the whole run.
         metrics: the variables of the training metrics, which are in the middle of an average.
         untracked: by path, variables that ``tf.train.Checkpoint`` does not reach from the model or
-            the optimizer that they belong to: the state of seed generators, and layers that a
-            model holds in a list or a dict.
+            the optimizer that they belong to: the state of seed generators, layers that a model
+            holds in a list or a dict, and whatever else a step touches.
     """
 
     def __init__(self) -> None:
         super().__init__(name="progress")
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         self._record = SavedRecord()
-        self.metrics: dict[str, keras.Variable] = {}
-        self.untracked: dict[str, keras.Variable] = {}
+        self.metrics: dict[str, Variable] = {}
+        self.untracked: dict[str, Variable] = {}
 
     @property
     def record(self) -> Record:
@@ -94,18 +95,39 @@ class Progress(tf.Module):
 
 
 class State:
-    """The parts of a run that a checkpoint can hold, all of them built, and the model called once."""
+    """The parts of a run that a checkpoint can hold, all of them built, and the model called once.
+
+    Args:
+        model, optimizer, metrics: of training.
+        touched: the variables that a step reads, whoever holds them.
+        passing: variables that are set anew before each use, and so are no state.
+    """
 
     def __init__(
-        self, *, model: keras.Model, optimizer: keras.Optimizer, metrics: list[keras.Metric]
+        self,
+        *,
+        model: keras.Model,
+        optimizer: keras.Optimizer,
+        metrics: list[keras.Metric],
+        touched: Iterable[tf.Variable] = (),
+        passing: Iterable[Variable] = (),
     ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.progress = Progress()
         self.progress.metrics = _by_path(v for metric in metrics for v in metric.variables)
-        self.progress.untracked = _by_path(
-            [*_untracked(model), *_untracked(optimizer), *_global_seed()]
+        untracked = [*_untracked(model), *_untracked(optimizer), *_global_seed()]
+        known = _values([*self.objects, *untracked, *passing])
+        others = [variable for variable in touched if id(variable) not in known]
+        self.progress.untracked = _by_path([*untracked, *others])
+
+    @property
+    def objects(self) -> list[Any]:
+        """Everything that is saved under the keys model, optimizer and progress."""
+        root = tf.train.Checkpoint(
+            model=self.model, optimizer=self.optimizer, progress=self.progress
         )
+        return list(tf.train.TrackableView(root).descendants())
 
     @property
     def step(self) -> int:
@@ -118,13 +140,26 @@ class State:
         A part is ``model``, ``optimizer``, ``progress`` or ``step``, or something inside one of
         them, by attribute or by layer name: ``model.logits``, ``optimizer.iterations``.
 
+        Where ``model`` stands without ``progress``, what tracking misses is added under a key of the
+        runner's own, so that nothing of the model is lost.
+
         Raises:
-            ConfigError: there is no such part, or the model would come back without all its weights.
+            ConfigError: there is no such part.
         """
         parts = {key: self._part(key, path) for key, path in keys.items()}
-        if "model" in keys.values():
-            self._check_reached(parts)
+        has_model, has_progress = (part in keys.values() for part in ("model", "progress"))
+        if has_model and not has_progress and self.progress.untracked:
+            parts[UNTRACKED] = self.progress.untracked
         return parts
+
+    @property
+    def can_lack_untracked(self) -> bool:
+        """Whether a checkpoint that a script saved can do without what tracking misses.
+
+        That is so where it is random state alone, and no weight.
+        """
+        weights = {id(weight) for weight in self.model.weights}
+        return not any(id(one) in weights for one in self.progress.untracked.values())
 
     def _part(self, key: str, path: str) -> Any:
         where, _, rest = path.partition(".")
@@ -140,16 +175,6 @@ class State:
             part, where, rest = names[name], f"{where}.{name}", rest[len(name) + 1 :]
         return part
 
-    def _check_reached(self, parts: dict[str, Any]) -> None:
-        reached = _reached(tf.train.Checkpoint(**parts))
-        missing = [weight.path for weight in self.model.weights if id(weight) not in reached]
-        if missing:
-            raise ConfigError(
-                f"checkpoint.keys: {', '.join(missing[:5])} would not be saved, because "
-                "tf.train.Checkpoint does not look for layers in a list or a dict; add progress: "
-                "progress, or have the model hold them in attributes or in a tuple"
-            )
-
 
 def _inside(part: Any) -> dict[str, Any]:
     """What can be saved inside ``part``, by attribute name and, in a model, by layer name."""
@@ -157,7 +182,7 @@ def _inside(part: Any) -> dict[str, Any]:
     public = {
         name: child
         for name, child in children.items()
-        if not name.startswith("_") and (isinstance(child, _VARIABLES) or _holds_variables(child))
+        if not name.startswith("_") and (isinstance(child, Variable) or _holds_variables(child))
     }
     layers = {layer.name: layer for layer in getattr(part, "layers", [])}
     variables = {variable.name: variable for variable in getattr(part, "variables", [])}
@@ -166,11 +191,8 @@ def _inside(part: Any) -> dict[str, Any]:
     return {**iterations, **own, **public, **layers}
 
 
-_VARIABLES = (tf.Variable, keras.Variable)
-
-
 def _holds_variables(part: Any) -> bool:
-    return any(isinstance(one, _VARIABLES) for one in tf.train.TrackableView(part).descendants())
+    return any(isinstance(one, Variable) for one in tf.train.TrackableView(part).descendants())
 
 
 def _reached(root: Any) -> set[int]:
@@ -188,12 +210,11 @@ def _global_seed() -> list[keras.Variable]:
     return [] if generator is None else [generator.state]
 
 
-def _by_path(variables: Iterable[keras.Variable]) -> dict[str, keras.Variable]:
+def _values(parts: Iterable[Any]) -> set[int]:
+    """The ids of the TensorFlow variables among ``parts`` and behind Keras's."""
+    return {id(one.value if isinstance(one, keras.Variable) else one) for one in parts}
+
+
+def _by_path(variables: Iterable[Variable]) -> dict[str, Variable]:
     """The variables by their path, numbered where several share one."""
-    named: dict[str, keras.Variable] = {}
-    seen: Counter[str] = Counter()
-    for variable in variables:
-        count = seen[variable.path]
-        named[f"{variable.path}#{count}" if count else variable.path] = variable
-        seen[variable.path] += 1
-    return named
+    return numbered((own_name(variable), variable) for variable in variables)

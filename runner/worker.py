@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runner.checkpoint.manifest import Manifest
+from runner.checkpoint.spec import UNTRACKED
 from runner.checkpoint.store import CheckpointStore, Moment
 from runner.config import Experiment
 from runner.errors import CheckpointError
@@ -60,13 +61,22 @@ class Worker:
         self._events = Events(directory.path / "tensorboard")
         spec = experiment.checkpoint
         parts = self._state.parts(spec.parts)
-        self._store = CheckpointStore(spec, parts, directory=Path(spec.directory), run=record.id)
+        self._store = CheckpointStore(
+            spec,
+            parts,
+            directory=Path(spec.directory),
+            run=record.id,
+            optional=UNTRACKED if self._state.can_lack_untracked else None,
+            numerics=record.numerics,
+        )
+
+        self._unsaved: CheckpointError | None = None
 
     def work(self) -> Result:
         """Restores, does what is left of the phases, and says what came out.
 
         Raises:
-                CheckpointError: no checkpoint to start from, or a save failed.
+            CheckpointError: no checkpoint to start from, or a save failed.
             Interrupted: the run was asked to stop, and did after saving.
         """
         self._start()
@@ -74,11 +84,16 @@ class Worker:
             self._do_phases()
         finally:
             self._events.close()
-            self._record.sittings[-1].to_step = self._state.step
+            sitting = self._record.sittings[-1]
+            sitting.to_step, sitting.set_aside = self._state.step, self._store.damaged
         return self._result()
 
     def _start(self) -> None:
-        checkpoint = self._restore()
+        sitting = self._record.sittings[-1]
+        try:
+            checkpoint = self._restore()
+        finally:
+            sitting.set_aside = self._store.damaged
         if checkpoint is None and self._experiment.measures_what_it_starts_from:
             spec = self._experiment.checkpoint
             raise CheckpointError(
@@ -88,7 +103,6 @@ class Worker:
         self._tell_what_is_left_out()
         if self._experiment.tracking.tensorboard:
             self._events.restart(self._rows.read())
-        sitting = self._record.sittings[-1]
         sitting.restored = str(checkpoint) if checkpoint else None
         sitting.from_step = self._state.step
         self._directory.write(self._record)
@@ -121,16 +135,22 @@ class Worker:
         lacking = {
             "model": "the weights",
             "optimizer": "the optimizer's slots",
-            "progress": "the random state and the metrics in progress",
+            "progress": "the metrics in progress",
         }
         names = [part for part in lacking if part not in spec.parts.values()]
-        if names and self._experiment.trains:
-            log.warning(
-                "checkpoint.keys leaves out %s: a run that goes on from its checkpoints has not %s, "
-                "and ends with other bits than one that was not interrupted",
-                ", ".join(names),
-                " nor ".join(lacking[name] for name in names),
-            )
+        if not names or not self._experiment.trains:
+            return
+        cost = (
+            "its first training row averages fewer steps"
+            if names == ["progress"]
+            else "it ends with other bits than one that was not interrupted"
+        )
+        log.warning(
+            "checkpoint.keys leaves out %s: a run that goes on from its checkpoints has not %s, and %s",
+            ", ".join(names),
+            " nor ".join(lacking[name] for name in names),
+            cost,
+        )
 
     def _starts_over(self) -> bool:
         """Whether checkpoints of the run in a directory of their own are to be passed over."""
@@ -160,6 +180,8 @@ class Worker:
                 record.begin(name, step=self._state.step)
             log.info("phase %s from step %s", name, self._state.step)
             phase.run(self._given(name))
+            if self._unsaved is not None:
+                raise self._unsaved
             self._state.progress.record.done.append(name)
 
     def _stop_between_phases(self, name: str) -> None:
@@ -200,7 +222,15 @@ class Worker:
             metrics=dict(metrics),
             record=vars(record),
         )
-        manifest = self._store.save(moment)
+        try:
+            manifest = self._store.save(moment)
+        except CheckpointError as error:
+            if self._experiment.checkpoint.on_save_error == "stop" or not scheduled:
+                raise
+            self._unsaved = error
+            log.warning("%s; training goes on (checkpoint.on_save_error=continue)", error)
+            return
+        self._unsaved = None
         log.info("saved %s at step %s", manifest.name, manifest.step)
         self._observer.saved(manifest.name, is_best=manifest == self._store.best)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,9 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from runner import evaluate, run
-from runner.errors import CheckpointError, ConfigError
+from runner import Result, evaluate, run
+from runner.checkpoint.manifest import read_manifest
+from runner.errors import CheckpointError, ConfigError, UserError
 from runner.rundir import RunDirectoryError
 
 TINY = ("engine.limit_steps=3",)
@@ -265,6 +269,7 @@ def test_start_up_noise_goes_to_the_log_and_errors_do_not(
 def test_fresh_moves_a_broken_run_aside_too(workdir: Path, cli: Callable[..., Any]) -> None:
     cli(*TINY_NAMED)
     (workdir / "here/run.json").write_text("{")
+    shutil.rmtree("here/checkpoints")  # Nothing says any more which run this is.
     refused = cli(*TINY_NAMED)
     assert refused.code == 1
     assert "run.fresh=true moves this run aside" in refused.err
@@ -273,6 +278,36 @@ def test_fresh_moves_a_broken_run_aside_too(workdir: Path, cli: Callable[..., An
     assert fresh.code == 0
     assert "the earlier run now stands in here.1" in fresh.out
     assert (workdir / "here.1/run.json").read_text() == "{"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", bytes(100), None])
+def test_a_lost_run_json_loses_nothing_else(workdir: Path, content: bytes | None) -> None:
+    """What it held of the numerics stands in every manifest; the rest is begun anew."""
+    run(*TINY_NAMED)
+    before, path = record(workdir / "here"), workdir / "here/run.json"
+    rows = path.with_name("metrics.jsonl").read_bytes().splitlines()
+    manifest = path.with_name("checkpoints") / "ckpt-3.json"
+    changed = replace(
+        read_manifest(manifest), numerics={**before["numerics"], "processor": "other"}
+    )
+    manifest.write_bytes(changed.as_bytes())
+    path.unlink() if content is None else path.write_bytes(content)
+    again = run(*TINY_NAMED)
+    after = record(workdir / "here")
+    assert again.metrics == before["result"]["metrics"]
+    assert after["numerics"] == changed.numerics
+    assert after["sittings"][-1]["not_identical"][0].startswith("processor is ")
+    assert path.with_name("metrics.jsonl").read_bytes().splitlines()[:-1] == rows[:-1]
+    asides = [one.read_bytes() for one in workdir.glob("here/run.json.damaged.*")]
+    assert asides == ([] if content is None else [content])
+
+
+def test_a_run_json_is_not_begun_anew_over_another_run(workdir: Path) -> None:
+    run(*TINY_NAMED)
+    (workdir / "here/run.json").write_text("{")
+    with pytest.raises(UserError, match=r"run\.json is not readable"):
+        run(*TINY_NAMED, "seed=9")
+    assert (workdir / "here/run.json").read_text() == "{"
 
 
 def test_what_was_asked_of_one_launch_is_not_saved(workdir: Path) -> None:
@@ -333,9 +368,88 @@ def test_keys_that_leave_out_part_of_the_state_are_told_once(
     run(*TINY_NAMED, "checkpoint.keys={net: model}")
     assert capfd.readouterr().err == (
         "checkpoint.keys leaves out optimizer, progress: a run that goes on from its checkpoints has "
-        "not the optimizer's slots nor the random state and the metrics in progress, and ends with "
+        "not the optimizer's slots nor the metrics in progress, and it ends with "
         "other bits than one that was not interrupted\n"
     )
+
+
+def test_a_damaged_checkpoint_is_told_with_its_reason(workdir: Path) -> None:
+    run(*TINY_NAMED, "checkpoint.every.steps=1")
+    content = record(workdir / "here")
+    (workdir / "here/run.json").write_text(json.dumps({**content, "status": "running"}))
+    (workdir / "here/checkpoints/ckpt-3.index").write_bytes(b"")
+    run(*TINY_NAMED, "checkpoint.every.steps=1")
+    assert record(workdir / "here")["sittings"][-1]["set_aside"] == {
+        "here/checkpoints/corrupt/ckpt-3": "ckpt-3.index has 0 bytes instead of "
+        f"{Path('here/checkpoints/ckpt-2.index').stat().st_size}"
+    }
+    assert "ckpt-3 is damaged (ckpt-3.index has 0 bytes" in (workdir / "here/run.log").read_text()
+
+
+def test_a_sitting_that_has_lost_all_tells_what_was_set_aside(workdir: Path) -> None:
+    run(*TINY_NAMED)
+    content = record(workdir / "here")
+    (workdir / "here/run.json").write_text(json.dumps({**content, "status": "running"}))
+    (workdir / "here/checkpoints/ckpt-3.index").unlink()
+    with pytest.raises(CheckpointError, match="no checkpoint of this run"):
+        run(*TINY_NAMED)
+    reasons = record(workdir / "here")["sittings"][-1]["set_aside"]
+    assert reasons == {"here/checkpoints/corrupt/ckpt-3": "ckpt-3.index is missing"}
+
+
+def test_a_save_that_fails_ends_the_sitting_and_loses_nothing(
+    workdir: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = run(*TINY, "checkpoint.every.steps=1", "run.dir=straight")
+    _fail_saves(monkeypatch, at=(2,))
+    with pytest.raises(CheckpointError) as told:
+        run(*TINY_NAMED, "checkpoint.every.steps=1")
+    text = str(told.value)
+    assert text.startswith("here/checkpoints/ckpt-2 could not be saved: [Errno 28] No space left")
+    assert "; a checkpoint takes 0.61 MB, and " in text
+    assert " MB are free; make room or give the right to write there" in text
+    again = run(*TINY_NAMED, "checkpoint.every.steps=1")
+    assert _names(again) == _names(straight) == ["ckpt-1", "ckpt-2", "ckpt-3"]
+
+
+def test_training_may_go_on_after_a_save_that_failed(
+    workdir: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = ("checkpoint.every.steps=1", "checkpoint.on_save_error=continue")
+    _fail_saves(monkeypatch, at=(2,))
+    done = run(*TINY_NAMED, *goes_on, "checkpoint.numbering=count")
+    assert _names(done) == ["ckpt-1", "ckpt-3"]
+    told = capfd.readouterr().err
+    assert "ckpt-2 could not be saved: [Errno 28]" in told
+    assert "training goes on (checkpoint.on_save_error=continue)" in told
+
+
+def test_the_last_save_of_a_phase_has_to_succeed(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = ("checkpoint.every.steps=1", "checkpoint.on_save_error=continue")
+    _fail_saves(monkeypatch, at=(3,))
+    with pytest.raises(CheckpointError, match="ckpt-3 could not be saved"):
+        run(*TINY_NAMED, *goes_on)
+    assert record(workdir / "here")["status"] == "failed"
+    assert _names(run(*TINY_NAMED, *goes_on)) == ["ckpt-1", "ckpt-2", "ckpt-3"]
+
+
+def _fail_saves(monkeypatch: pytest.MonkeyPatch, *, at: tuple[int, ...]) -> None:
+    """The disk is full at these saves, once."""
+    real, numbers = tf.train.Checkpoint.write, iter(range(1, 100))
+
+    def write(checkpoint: Any, path: str) -> str:
+        if next(numbers) in at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written: str = real(checkpoint, path)
+        return written
+
+    monkeypatch.setattr(tf.train.Checkpoint, "write", write)
+
+
+def _names(result: Result) -> list[str]:
+    return [path.name for path in result.checkpoints]
 
 
 @pytest.mark.parametrize("place", ["/proc/nope", "file", "file/below"])

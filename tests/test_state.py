@@ -173,17 +173,23 @@ def test_layers_in_lists_are_kept_though_an_optimizer_reaches_some_of_them() -> 
     assert all(id(weight) in kept for weight in here.model.weights)
 
 
-@pytest.mark.parametrize("keys", [{"net": "model"}, {"net": "model", "opt": "optimizer"}])
-def test_keys_that_would_lose_weights_are_refused(keys: dict[str, str]) -> None:
-    with pytest.raises(ConfigError) as told:
-        state(blocks()).parts(keys)
-    first = "blocks/a/kernel, blocks/a/bias" if len(keys) == 1 else "blocks/norm/moving_mean"
-    assert str(told.value).startswith(f"checkpoint.keys: {first}")
-    assert "add progress: progress" in str(told.value)
+@pytest.mark.parametrize("build", [mlp, blocks])
+def test_keys_without_progress_lose_nothing_of_the_model(
+    build: Callable[..., keras.Model],
+) -> None:
+    options = {"shape": [8, 8], "outputs": 10} if build is mlp else {}
+    here = state(build(**options))
+    parts = here.parts({"net": "model", "opt": "optimizer"})
+    assert list(parts) == ["net", "opt", "untracked"]
+    kept = reached(parts)
+    assert all(id(variable) in kept for variable in here.model.variables)
+    assert here.can_lack_untracked is (build is mlp)
 
 
-def test_keys_may_leave_out_what_is_no_weight() -> None:
-    assert list(state().parts({"net": "model"})) == ["net"]
+def test_keys_that_name_no_model_get_no_other_one() -> None:
+    assert list(state().parts({"head": "model.logits"})) == ["head"]
+    plain = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
+    assert list(state(plain).parts({"net": "model"})) == ["net"]
 
 
 def test_the_global_seed_generator_is_kept_once_something_uses_it() -> None:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from runner.checkpoint.graph import Variable, compared_leaves, own_name, pairs, saved_leaves
 from runner.checkpoint.reading import SavedGraph
+from runner.checkpoint.spec import UNTRACKED
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Comparison:
     is_exact: bool
     """Whether that is everything on both sides, each in its place and under its name."""
     keys_saved: dict[str, str]
-    """Key in the checkpoint: the part of the state that it looks like."""
+    """Key in the checkpoint, but for the runner's own: the part of the state that it looks like."""
     keys_wanted: list[str]
     only_in_checkpoint: list[str] = field(default_factory=list)
     only_in_state: list[str] = field(default_factory=list)
@@ -76,8 +77,10 @@ def compare(
     comparison = Comparison(
         matches=[_match(old, new) for old, new in in_place],
         is_exact=len(in_place) == len(there) == len(here),
-        keys_saved={key: _looks_like(saved, node) for key, node in saved.keys.items()},
-        keys_wanted=list(parts),
+        keys_saved={
+            key: _looks_like(saved, node) for key, node in saved.keys.items() if key != UNTRACKED
+        },
+        keys_wanted=[key for key in parts if key != UNTRACKED],
     )
     if not comparison.is_exact:
         describe = _describe_by_way if names is None else _describe_by_name

@@ -39,6 +39,7 @@ class CheckpointDirectory:
         own: this run's checkpoints, the newest last.
         others: those of other runs, the last saved last.
         unreadable: by name, why a manifest under this run's prefix cannot be read.
+        damaged: by the place in ``corrupt/`` where it now stands, what is wrong with one set aside.
     """
 
     def __init__(self, path: Path, spec: CheckpointSpec, *, run: str) -> None:
@@ -47,6 +48,7 @@ class CheckpointDirectory:
         self.own: list[Manifest] = []
         self.others: list[Manifest] = []
         self.unreadable: dict[str, str] = {}
+        self.damaged: dict[str, str] = {}
         self._spec = spec
         self._run = run
 
@@ -54,7 +56,7 @@ class CheckpointDirectory:
         """Reads what is there, and finishes or sweeps away what a dead process left."""
         self._read()
         self.finish_interrupted()
-        faults = {one.name: one.fault(self.path, by_size=True) for one in self.own}
+        faults = {one.name: self._fault(one) for one in self.own}
         if self.own and not self.others:
             # Whose an unreadable manifest is can be told only where all the rest are this run's.
             faults.update(self.unreadable)
@@ -124,6 +126,7 @@ class CheckpointDirectory:
         self.repair_pointer(gone=faults)
         for name, fault in faults.items():
             place = self._move_aside(name, CORRUPT)
+            self.damaged[str(place / name)] = fault
             log.warning("checkpoint %s is damaged (%s) and was moved to %s", name, fault, place)
         self.staging.sweep()
 
@@ -199,6 +202,11 @@ class CheckpointDirectory:
             for name, one in found.items()
             if isinstance(one, str) and _prefix(name) in prefixes
         }
+
+    def _fault(self, one: Manifest) -> str | None:
+        """Those that ``max_to_keep`` counts are read whole, so that it counts intact ones only."""
+        is_counted = self._spec.max_to_keep is not None and not one.held
+        return one.fault(self.path, by_size=not is_counted)
 
     def _hold(self, line: Sequence[Manifest]) -> None:
         for one in self.own:

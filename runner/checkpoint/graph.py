@@ -6,8 +6,8 @@ is reached by the same way belongs together, as in TensorFlow's own object-based
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -84,10 +84,45 @@ def holds_tensors(part: Any) -> bool:
     return isinstance(part, Variable) or own is not _Trackable._serialize_to_tensors
 
 
+def num_bytes(parts: Mapping[str, Any]) -> int:
+    """The bytes of all variables."""
+    variables = (part for _, part in leaves(parts) if isinstance(part, Variable))
+    return sum(
+        tf.as_dtype(one.dtype).size * one.shape.num_elements() for one in map(_plain, variables)
+    )
+
+
 def variable_names(parts: Mapping[str, Any]) -> dict[str, str]:
     """The own name of every variable, by its way."""
     named = {way: own_name(part) for way, part in compared_leaves(parts)}
     return {way: name for way, name in named.items() if name}
+
+
+def layer_kinds(parts: Mapping[str, Any]) -> dict[str, str]:
+    """The class and the activations of every layer, by its key and name: ``model dense``."""
+    return numbered(
+        (f"{key} {layer.name}", _kind(layer))
+        for key, part in parts.items()
+        if isinstance(part, keras.Layer)
+        for layer in part._flatten_layers()
+        if not isinstance(layer, keras.Model)
+    )
+
+
+def numbered(named: Iterable[tuple[str, _T]]) -> dict[str, _T]:
+    """The items by their names, with a number behind the name where several share one."""
+    found: dict[str, _T] = {}
+    seen: Counter[str] = Counter()
+    for name, item in named:
+        found[f"{name}#{seen[name]}" if seen[name] else name] = item
+        seen[name] += 1
+    return found
+
+
+def _kind(layer: keras.Layer) -> str:
+    functions = (getattr(layer, name, None) for name in ("activation", "recurrent_activation"))
+    names = (getattr(one, "__name__", type(one).__name__) for one in functions if one is not None)
+    return " ".join([type(layer).__name__, *names])
 
 
 def own_name(part: Any) -> str:
@@ -95,6 +130,10 @@ def own_name(part: Any) -> str:
     if isinstance(part, keras.Variable):
         return str(part.path)
     return str(part.name).partition(":")[0] if isinstance(part, tf.Variable) else ""
+
+
+def _plain(variable: Variable) -> tf.Variable:
+    return variable.value if isinstance(variable, keras.Variable) else variable
 
 
 def _children(part: Any) -> dict[str, Any]:

@@ -41,6 +41,10 @@ class Manifest:
     """The class of the optimizer under a key: Adam's file would fit AdamW without a word."""
     variables: dict[str, str]
     """The name of every variable by the way that leads to it: layers of one shape can change places."""
+    layers: dict[str, str] = field(default_factory=dict)
+    """The class and the activations of every layer: weights fit a layer that computes something else."""
+    numerics: dict[str, Any] = field(default_factory=dict)
+    """What the bits depend on besides the config; see `runner.numerics`."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Of the evaluation at this very step, if there was one, as split/name; finite numbers only."""
     record: dict[str, Any]

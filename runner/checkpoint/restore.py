@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from runner.checkpoint.compare import Comparison, Match, compare
-from runner.checkpoint.graph import PythonState, Variable, leaves
+from runner.checkpoint.graph import PythonState, Variable, layer_kinds, leaves
 from runner.checkpoint.manifest import SUFFIX, Manifest, read_manifest
 from runner.checkpoint.reading import SavedGraph, opened
 from runner.errors import CheckpointError
@@ -22,10 +22,13 @@ log = logging.getLogger(__name__)
 _SHOWN = 12
 
 
-def restore(path: Path, parts: Mapping[str, Any], *, partial: bool = False) -> Manifest | None:
+def restore(
+    path: Path, parts: Mapping[str, Any], *, optional: str | None = None, partial: bool = False
+) -> Manifest | None:
     """Gives ``parts`` the values in the checkpoint at ``path``; returns its manifest if it has one.
 
     Args:
+        optional: a key that a checkpoint of a script may lack: its part then stays as it is.
         partial: takes the variables that match, and reports the rest.
 
     Raises:
@@ -33,13 +36,17 @@ def restore(path: Path, parts: Mapping[str, Any], *, partial: bool = False) -> M
     """
     manifest = manifest_of(path)
     with opened(path) as reader:
-        found = compare(SavedGraph(reader), parts, names=manifest.variables if manifest else None)
+        saved = SavedGraph(reader)
+        if optional in parts and optional not in saved.keys and manifest is None:
+            log.warning("%s has no %s: the random state starts anew", path, optional)
+            parts = {key: part for key, part in parts.items() if key != optional}
+        found = compare(saved, parts, names=manifest.variables if manifest else None)
         if partial:
             found.matches = [one for one in found.matches if isinstance(one.part, Variable)]
-        other_classes = [] if partial else _other_classes(manifest, parts)
-        is_exact = found.is_exact and not found.keys_differ and not other_classes
+        other_kinds = [] if partial else _other_kinds(manifest, parts)
+        is_exact = found.is_exact and not found.keys_differ and not other_kinds
         if not found.matches or not (partial or is_exact):
-            raise CheckpointError(_refusal(path, found, other_classes))
+            raise CheckpointError(_refusal(path, found, other_kinds))
         values = [(one.part, _values(reader, one)) for one in found.matches]
         # A part that reads its own text may find fault with it; a variable takes what was compared.
         for part, tensors in sorted(values, key=lambda item: isinstance(item[0], Variable)):
@@ -50,7 +57,9 @@ def restore(path: Path, parts: Mapping[str, Any], *, partial: bool = False) -> M
 
 
 @contextmanager
-def borrowed(path: Path, parts: Mapping[str, Any]) -> Iterator[Manifest | None]:
+def borrowed(
+    path: Path, parts: Mapping[str, Any], *, optional: str | None = None
+) -> Iterator[Manifest | None]:
     """Restores for the length of a ``with`` block; then everything is as it was before.
 
     Raises:
@@ -58,7 +67,7 @@ def borrowed(path: Path, parts: Mapping[str, Any]) -> Iterator[Manifest | None]:
     """
     values = [(part, _taken(part)) for _, part in leaves(parts)]
     try:
-        yield restore(path, parts)
+        yield restore(path, parts, optional=optional)
     finally:
         for part, tensors in values:
             _put(part, tensors)
@@ -104,16 +113,20 @@ def _put(part: Any, tensors: Mapping[str, Any]) -> None:
         part._restore_from_tensors({name: tf.constant(value) for name, value in tensors.items()})
 
 
-def _other_classes(manifest: Manifest | None, parts: Mapping[str, Any]) -> list[str]:
-    saved, present = manifest.optimizers if manifest else {}, optimizer_classes(parts)
+def _other_kinds(manifest: Manifest | None, parts: Mapping[str, Any]) -> list[str]:
+    """Optimizers and layers whose state would fit, but which do something else with it."""
+    if manifest is None:
+        return []
+    saved = {**manifest.optimizers, **manifest.layers}
+    present = {**optimizer_classes(parts), **layer_kinds(parts)}
     return [
-        f"{key}: {saved[key]} in the checkpoint, {present[key]} in this run"
-        for key in present
-        if saved.get(key, present[key]) != present[key]
+        f"{name}: {saved[name]} in the checkpoint, {present[name]} in this run"
+        for name in present
+        if saved.get(name, present[name]) != present[name]
     ]
 
 
-def _refusal(path: Path, found: Comparison, other_classes: list[str]) -> str:
+def _refusal(path: Path, found: Comparison, other_kinds: list[str]) -> str:
     lines = [f"{path} does not fit this run; nothing was restored."]
     if found.keys_differ:
         saved, wanted = ", ".join(found.keys_saved), ", ".join(found.keys_wanted)
@@ -122,8 +135,8 @@ def _refusal(path: Path, found: Comparison, other_classes: list[str]) -> str:
         way_out = (
             f"read it with the same keys, 'checkpoint.keys={{{keys}}}' (name in the file: part)"
         )
-    elif other_classes:
-        lines += _section("of another class", other_classes)
+    elif other_kinds:
+        lines += [*_section("of another kind", other_kinds), *_sections(found)]
         way_out = "use what it was saved with; checkpoint.partial=true takes what fits"
     else:
         lines += _sections(found)

@@ -10,6 +10,8 @@ from runner.schedule import Every
 
 RESTORE_WORDS = ("auto", "none", "latest", "best")
 PARTS = ("model", "optimizer", "progress", "step")
+UNTRACKED = "untracked"
+"""The runner's own key, where the keys name the model but not the progress."""
 _MAX_PREFIX_BYTES = 150
 
 
@@ -57,6 +59,8 @@ class CheckpointSpec:
     """When to save; the end of a train phase always is saved."""
     best: Best | None = None
     """Which to keep for their metric."""
+    on_save_error: Literal["stop", "continue"] = "stop"
+    """What follows a save that failed: the end of the sitting, or more training until one succeeds."""
     restore: str | int = "auto"
     """Where a run starts: auto, none, latest, best, a number, or a path to any checkpoint."""
     partial: bool = False
@@ -84,7 +88,7 @@ class CheckpointSpec:
         for key, part in self.parts.items():
             if part.split(".")[0] not in PARTS:
                 raise Invalid(f"keys.{key}", part, f"no such part; {suggestion(part, PARTS)}")
-            if not key.isidentifier() or key == "save_counter":
+            if not key.isidentifier() or key in ("save_counter", UNTRACKED):
                 reason = "give a name that tf.train.Checkpoint(name=...) takes, such as model"
                 raise Invalid(f"keys.{key}", part, reason)
         bad = sorted(set(self.prefix) & set("/\\[]*?\0\n"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -16,12 +18,13 @@ import tensorflow as tf
 from runner.checkpoint import reading
 from runner.checkpoint.directory import CheckpointDirectory
 from runner.checkpoint.finder import Finder
-from runner.checkpoint.graph import variable_names
+from runner.checkpoint.graph import layer_kinds, num_bytes, variable_names
 from runner.checkpoint.manifest import Manifest, file_entry
 from runner.checkpoint.restore import borrowed, manifest_of, optimizer_classes, restore
 from runner.checkpoint.retention import would_be_best
 from runner.checkpoint.spec import CheckpointSpec
 from runner.errors import CheckpointError
+from runner.files import nearest_directory
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +55,8 @@ class CheckpointStore:
         parts: the part of the state under every key, built.
         directory: where the files stand; see `CheckpointDirectory`.
         run: the id of the run; checkpoints of other runs in the same directory are left alone.
+        optional: a key that a checkpoint of a script may lack.
+        numerics: what the bits depend on besides the config, for the manifests.
         now: seconds since 1970.
     """
 
@@ -62,6 +67,8 @@ class CheckpointStore:
         *,
         directory: Path,
         run: str,
+        optional: str | None = None,
+        numerics: Mapping[str, Any] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.directory = directory
@@ -69,6 +76,8 @@ class CheckpointStore:
         self._finder = Finder(self._files, spec)
         self._spec = spec
         self._run = run
+        self._optional = optional
+        self._numerics = dict(numerics or {})
         self._now = now
         self._parts = parts
         self._checkpoint = tf.train.Checkpoint(**parts)
@@ -88,6 +97,11 @@ class CheckpointStore:
     def manifests(self) -> list[Manifest]:
         """This run's checkpoints, the newest last."""
         return list(self._files.own)
+
+    @property
+    def damaged(self) -> dict[str, str]:
+        """What is wrong with the checkpoints that were set aside, by where they stand now."""
+        return dict(self._files.damaged)
 
     @property
     def best(self) -> Manifest | None:
@@ -151,7 +165,7 @@ class CheckpointStore:
         is_own = manifest is not None and manifest.run == self._run
         if self._spec.partial and not is_own:
             return restore(path, self._parts, partial=True)
-        restore(path, self._parts)
+        restore(path, self._parts, optional=self._optional)
         if manifest is None:
             self._order = reading.save_counter(path)
         else:
@@ -162,7 +176,7 @@ class CheckpointStore:
 
     def borrowed(self, path: Path) -> AbstractContextManager[Manifest | None]:
         """Restores for the length of a ``with`` block; then everything is as it was before."""
-        return borrowed(path, self._parts)
+        return borrowed(path, self._parts, optional=self._optional)
 
     def _clear_the_way(self) -> None:
         """Ends what an earlier save could not, and leaves the line that was gone back from."""
@@ -207,6 +221,8 @@ class CheckpointStore:
             keys=self._spec.parts,
             optimizers=optimizer_classes(self._parts),
             variables=variable_names(self._parts),
+            layers=layer_kinds(self._parts),
+            numerics=self._numerics,
             metrics=_finite(moment.metrics),
             record=moment.record,
             scheduled=moment.scheduled,
@@ -223,9 +239,24 @@ class CheckpointStore:
             yield
         except (OSError, tf.errors.OpError) as error:
             raise CheckpointError(
-                f"{what}: {error}; make room or give the right to write there, then run the same "
-                "command again"
+                f"{what}: {_reason(error)}; {self._room()}; make room or give the right to write "
+                "there; the same command goes on"
             ) from error
+
+    def _room(self) -> str:
+        """What a checkpoint takes, and what there is."""
+        needed = f"a checkpoint takes {num_bytes(self._parts) / 1e6:,.2f} MB"
+        try:
+            free = shutil.disk_usage(nearest_directory(self.directory)).free
+        except OSError:
+            return needed
+        return f"{needed}, and {free / 1e6:,.2f} MB are free"
+
+
+def _reason(error: OSError | tf.errors.OpError) -> str:
+    """Without TensorFlow's notes on the op that failed."""
+    text = str(error)
+    return text if isinstance(error, OSError) else re.sub(r"\{\{.*?\}\} | \[Op:\w+\]", "", text)
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:

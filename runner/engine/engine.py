@@ -56,6 +56,16 @@ class Engine:
             function.get_concrete_function()
 
     @property
+    def graphs(self) -> list[Any]:
+        """Of one chunk of training and one of evaluation."""
+        return [function.get_concrete_function().graph for function in self.functions]
+
+    @property
+    def passing(self) -> list[keras.Variable]:
+        """The variables that an evaluation sets anew before it uses them."""
+        return [variable for metric in self._evaluation.metrics for variable in metric.variables]
+
+    @property
     def training_metrics(self) -> list[keras.Metric]:
         """The metrics of the steps since they were last read."""
         return self._training.metrics

@@ -23,6 +23,14 @@ def apply(spec: EngineSpec, *, threads: int, seed: int) -> None:
     keras.utils.set_random_seed(seed)
 
 
+def devices() -> list[str]:
+    """What computes: the name of every accelerator, or CPU if there is none."""
+    found = tf.config.list_physical_devices()
+    details = [tf.config.experimental.get_device_details(device) for device in found]
+    names = [detail.get("device_name") for detail in details if detail]
+    return [name for name in names if name] or ["CPU"]
+
+
 def _set_threads(threads: int) -> None:
     present = tf.config.threading.get_intra_op_parallelism_threads()
     if present == threads:

@@ -273,7 +273,7 @@ MISFITS: dict[str, tuple[dict[str, Any], str]] = {
     "another optimizer": (
         {"optimizer": lambda: keras.optimizers.AdamW(0.1, name="adam")},
         """
-  of another class:
+  of another kind:
     optimizer: Adam in the checkpoint, AdamW in this run
   To go on, use what it was saved with; checkpoint.partial=true takes what fits.""",
     ),
@@ -287,7 +287,7 @@ MISFITS: dict[str, tuple[dict[str, Any], str]] = {
             ),
         },
         """
-  of another class:
+  of another kind:
     optimizer: LossScaleOptimizer(Adam) in the checkpoint, LossScaleOptimizer(AdamW) in this run""",
     ),
     "a schedule": (

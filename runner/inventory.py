@@ -1,0 +1,89 @@
+"""What a step touches, read off its graph: so that nothing the next one needs is left out.
+
+A checkpoint finds state by the attributes that lead to it. A graph knows what is really used, however
+it is held: by a list, a closure, a module. What is used and can be saved is added to the checkpoint;
+what cannot be saved is told before any training.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+log = logging.getLogger(__name__)
+
+_SEEDED = {"seed", "seed2"}
+"""The attributes of an op that draws random numbers from a counter inside its kernel."""
+_CHANGING = ("LookupTableImport", "LookupTableInsert", "LookupTableRemove", "Queue", "IteratorGet")
+"""Beginnings of the names of ops that change a resource which is no variable."""
+_PYTHON = ("PyFunc", "EagerPyFunc")
+
+
+class Inventory:
+    """The variables, tables and random ops of the functions that do the steps.
+
+    Args:
+        graphs: of the functions, traced.
+    """
+
+    def __init__(self, graphs: Sequence[Any]) -> None:
+        self._graphs = graphs
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """Every variable that is read, once."""
+        found = (variable for graph in self._graphs for variable in graph.variables)
+        return list({id(variable): variable for variable in found}.values())
+
+    def problems(self, kept: Iterable[Any]) -> list[str]:
+        """What changes from step to step and cannot be saved, by name.
+
+        Args:
+            kept: the objects whose state is saved.
+        """
+        nodes = list(self._nodes())
+        random = [node for node in nodes if node.attr.keys() >= _SEEDED]
+        found = [
+            f"a step draws random numbers with {_named(node)}, whose state no checkpoint can hold; "
+            "use keras.random with a keras.random.SeedGenerator, or tf.random.Generator"
+            for node in random
+        ]
+        if self._has_other_resources(kept):
+            found += [
+                f"a step changes what {_named(node)} works on, which is not tracked and cannot be "
+                "saved; keep it in an attribute of the model or a layer, or do without it"
+                for node in nodes
+                if node.op.startswith(_CHANGING)
+            ]
+        return list(dict.fromkeys(found))
+
+    def tell_python(self) -> None:
+        """Warns of steps that call Python, which may remember what no checkpoint holds."""
+        calls = [_named(node) for node in self._nodes() if node.op in _PYTHON]
+        if calls:
+            log.warning(
+                "every step calls Python (%s): what that remembers is in no checkpoint, and a run "
+                "that goes on does without it",
+                ", ".join(calls[:5]),
+            )
+
+    def _nodes(self) -> Iterator[Any]:
+        for graph in self._graphs:
+            definition = graph.as_graph_def()
+            yield from definition.node
+            for function in definition.library.function:
+                yield from function.node_def
+
+    def _has_other_resources(self, kept: Iterable[Any]) -> bool:
+        """Whether the graphs use a resource that is neither a variable nor kept."""
+        known = {id(variable.handle) for variable in self.variables}
+        known |= {id(getattr(part, "resource_handle", None)) for part in kept}
+        used = (outside for graph in self._graphs for outside, _ in graph.captures)
+        return any(one.dtype == tf.resource and id(one) not in known for one in used)
+
+
+def _named(node: Any) -> str:
+    return f"{node.op} ({node.name.removeprefix('while/')})"
