@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import ConfigError
-from runner.files import remove
+from runner.files import remove, writing
 
 _PLACE = ("phase", "split", "step", "epoch", "time")
 
@@ -36,8 +36,13 @@ class Events:
         self._writers: dict[str, Any] = {}
 
     def restart(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Replaces all event files with those of ``rows``."""
-        remove(self._directory.glob("*/events.out.tfevents.*"))
+        """Replaces all event files with those of ``rows``.
+
+        Raises:
+            UnwritableError: they cannot be written; as for ``append`` and ``close``.
+        """
+        with writing(self._directory):
+            remove(self._directory.glob("*/events.out.tfevents.*"))
         for row in rows:
             self.append(row)
 
@@ -53,12 +58,14 @@ class Events:
             if value is not None
         ]
         event = Event(wall_time=row["time"], step=row["step"], summary=Summary(value=values))
-        self._writer(row["split"]).add_event(event)
+        with writing(self._directory):
+            self._writer(row["split"]).add_event(event)
 
     def close(self) -> None:
         """Brings everything to the files."""
-        for writer in self._writers.values():
-            writer.close()
+        with writing(self._directory):
+            for writer in self._writers.values():
+                writer.close()
 
     def _writer(self, split: str) -> Any:
         from tensorboard.summary.writer.event_file_writer import EventFileWriter

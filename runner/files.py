@@ -6,11 +6,34 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from runner.errors import UserError
+
+
+class UnwritableError(UserError):
+    """A file of the run cannot be written: the disk is full, or the right to write is gone."""
+
+
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns errors of the file system into one that names ``path`` and says what to do.
+
+    Raises:
+        UnwritableError: inside the block, something could not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UnwritableError(
+            f"{path} cannot be written: {error.strerror}; make room or give the right to write "
+            "there; the same command goes on"
+        ) from error
 
 
 def write_atomically(path: Path, content: bytes, *, temporary: Path | None = None) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from runner.files import writing
+
 _ERROR = re.compile(rb"^(?:[EF]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [EF] )")
 
 
@@ -77,6 +79,13 @@ def _writes_to_terminal(stream: TextIO) -> bool:
         return False
 
 
+class _ToFile(logging.FileHandler):
+    """Loses what a full disk does not take: what matters is told elsewhere too."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
 class _ToTerminal(logging.Handler):
     """Prints to standard error as it is at that moment; a stream handler keeps the one it began with."""
 
@@ -87,7 +96,8 @@ class _ToTerminal(logging.Handler):
 @contextlib.contextmanager
 def logging_to(log: Path) -> Iterator[None]:
     """Writes the records of the runner and TensorFlow to ``log``; the runner's warnings also show."""
-    to_file = logging.FileHandler(log)
+    with writing(log):
+        to_file = _ToFile(log)
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     to_terminal = _ToTerminal()
     to_terminal.setLevel(logging.WARNING)

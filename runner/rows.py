@@ -11,7 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from runner.files import sync, sync_directory, write_atomically
+from runner.files import sync, sync_directory, write_atomically, writing
 
 log = logging.getLogger(__name__)
 
@@ -37,27 +37,38 @@ class Rows:
         self._now = now
 
     def append(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Adds ``row`` with the time at its end, NaN and infinity as null; returns it as written."""
+        """Adds ``row`` with the time at its end, NaN and infinity as null; returns it as written.
+
+        Raises:
+            UnwritableError: it cannot be written; as for ``sync`` and ``cut``.
+        """
         complete = {name: _finite(value) for name, value in row.items()}
         complete["time"] = round(self._now(), 3)
         line = json.dumps(complete, allow_nan=False) + "\n"
         for path in self._paths:
-            with path.open("a") as file:
+            with writing(path), path.open("a") as file:
                 file.write(line)
         return complete
 
     def sync(self) -> None:
         """Brings what was appended to the disk, so that a checkpoint may count on it."""
         written = [path for path in self._paths if path.exists()]
-        for path in written:
-            sync(path)
-        if written:
-            sync_directory(self._path.parent)
+        with writing(self._path):
+            for path in written:
+                sync(path)
+            if written:
+                sync_directory(self._path.parent)
 
     def cut(self, count: int) -> int:
         """Leaves the first ``count`` rows in both files and nothing else; returns how many there are."""
         lines = max((_whole(path)[:count] for path in self._paths), key=len)
         content = b"".join(lines)
+        with writing(self._path):
+            self._leave(content)
+        return len(lines)
+
+    def _leave(self, content: bytes) -> None:
+        """Makes ``content`` all that is in the files."""
         for path in self._paths:
             present = path.read_bytes() if path.exists() else b""
             if present.startswith(content):
@@ -65,7 +76,6 @@ class Rows:
             else:
                 log.warning("%s had lost rows, which came back from its copy", path)
                 write_atomically(path, content)
-        return len(lines)
 
     def read(self) -> Iterator[dict[str, Any]]:
         """The whole rows of the file."""

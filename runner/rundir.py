@@ -15,7 +15,7 @@ from typing import Any, Literal
 from omegaconf import OmegaConf
 
 from runner.errors import UserError
-from runner.files import write_atomically
+from runner.files import write_atomically, writing
 from runner.results import Result, result_from_json
 
 Status = Literal["running", "finished", "stopped", "failed"]
@@ -101,9 +101,15 @@ class RunDirectory:
             ) from error
 
     def write(self, record: RunRecord) -> None:
-        """Replaces run.json."""
+        """Replaces run.json.
+
+        Raises:
+            UnwritableError: it cannot be written.
+        """
         text = json.dumps(asdict(record), indent=2) + "\n"
-        write_atomically(self.path / "run.json", text.encode())
+        path = self.path / "run.json"
+        with writing(path):
+            write_atomically(path, text.encode())
 
     def set_record_aside(self) -> Path:
         """Renames a run.json that cannot be read; returns its new place."""
@@ -121,14 +127,19 @@ class RunDirectory:
         return self.path / record.checkpoint_directory
 
     def keep_config(self, config: Any, overrides: Any, hydra: Any) -> None:
-        """Writes what Hydra writes, unless an earlier sitting did."""
+        """Writes what Hydra writes, unless an earlier sitting did.
+
+        Raises:
+            UnwritableError: it cannot be written.
+        """
         folder = self.path / ".hydra"
-        folder.mkdir(exist_ok=True)
         contents = {"config": config, "overrides": overrides, "hydra": hydra}
-        for name, content in contents.items():
-            path = folder / f"{name}.yaml"
-            if not path.exists():
-                write_atomically(path, OmegaConf.to_yaml(content).encode())
+        with writing(folder):
+            folder.mkdir(exist_ok=True)
+            for name, content in contents.items():
+                path = folder / f"{name}.yaml"
+                if not path.exists():
+                    write_atomically(path, OmegaConf.to_yaml(content).encode())
 
     def remove_if_empty(self) -> None:
         """Removes the directory if there is nothing in it."""

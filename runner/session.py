@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from runner.checkpoint.manifest import read_manifests
 from runner.checkpoint.spec import RESTORE_WORDS
 from runner.config import Experiment
 from runner.engine.spec import available_cores
-from runner.errors import ConfigError, Invalid, suggestion
+from runner.errors import ConfigError, Invalid, UserError, suggestion
 from runner.interrupt import Interrupted, StopRequest, duration_s
 from runner.observer import SessionObserver
 from runner.results import Result
@@ -148,7 +148,9 @@ class _Recording:
         else:
             record.status, sitting.outcome = "failed", f"{type(error).__name__}: {error}"
             log.info("the sitting failed", exc_info=error)
-        self._directory.write(record)
+        # What went wrong before counts for more than that it cannot be written down.
+        with suppress(UserError) if error is not None else nullcontext():
+            self._directory.write(record)
 
 
 @contextmanager

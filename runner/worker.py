@@ -69,7 +69,6 @@ class Worker:
             optional=UNTRACKED if self._state.can_lack_untracked else None,
             numerics=record.numerics,
         )
-
         self._unsaved: CheckpointError | None = None
 
     def work(self) -> Result:

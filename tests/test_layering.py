@@ -14,7 +14,9 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 LAYERS = [
-    {"errors", "files", "quiet", "results"},
+    {"errors", "results"},
+    {"files"},
+    {"quiet"},
     {"interrupt", "rows", "schedule", "targets"},
     {"callbacks", "checkpoint", "data", "tasks"},
     {"engine"},

@@ -452,6 +452,32 @@ def _names(result: Result) -> list[str]:
     return [path.name for path in result.checkpoints]
 
 
+@pytest.mark.parametrize(
+    ("writer", "file"),
+    [
+        ("runner.rundir.write_atomically", ".hydra"),
+        ("runner.rundir.write_atomically", "run.json"),
+        ("runner.rows.sync", "metrics.jsonl"),
+    ],
+)
+def test_a_full_disk_is_told_with_the_file(
+    workdir: Path, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, writer: str, file: str
+) -> None:
+    def full(path: Path, *rest: Any) -> None:
+        if file in str(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as while_full:
+        while_full.setattr(writer, full)
+        told = cli(*TINY_NAMED)
+    assert told.code == 1
+    assert told.err == (
+        f"runner: here/{file} cannot be written: No space left on device; make room or give the right "
+        "to write there; the same command goes on\n"
+    )
+    assert cli(*TINY_NAMED).code == 0
+
+
 @pytest.mark.parametrize("place", ["/proc/nope", "file", "file/below"])
 def test_a_run_directory_that_cannot_be_made_is_told(
     workdir: Path, cli: Callable[..., Any], place: str
