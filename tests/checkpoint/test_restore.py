@@ -26,12 +26,19 @@ KEYS = {"model": "model", "optimizer": "optimizer", "progress": "progress"}
 Parts = dict[str, Any]
 
 
-def functional(*, hidden: tuple[int, ...] = (4,), names: str = "abc", outputs: int = 3) -> Any:
+def functional(
+    *,
+    hidden: tuple[int, ...] = (4,),
+    names: str = "abc",
+    outputs: int = 3,
+    activation: str = "relu",
+    regularizer: Callable[..., Any] = layers.Dropout,
+) -> Any:
     inputs = keras.Input((4,), name="inputs")
     x = inputs
     for name, width in zip(names, hidden, strict=False):
-        x = layers.Dense(width, name=name)(x)
-    x = layers.Dropout(0.5, name="dropout")(x)
+        x = layers.Dense(width, activation, name=name)(x)
+    x = regularizer(0.5, name="dropout")(x)
     return keras.Model(inputs, layers.Dense(outputs, name="logits")(x), name="net")
 
 
@@ -81,7 +88,7 @@ def bits(parts: Parts) -> dict[str, Any]:
 
 def saved(parts: Parts, directory: Path, *, run: str = "run1") -> Path:
     """By the runner, with a manifest."""
-    keys = {key: KEYS.get(key, "model") for key in parts}
+    keys = {key: KEYS.get(key, "model") for key in parts if key != "untracked"}
     spec = CheckpointSpec(directory=str(directory), keys=keys, restore="none")
     store = CheckpointStore(spec, parts, directory=directory, run=run)
     store.open()
@@ -290,6 +297,20 @@ MISFITS: dict[str, tuple[dict[str, Any], str]] = {
   of another kind:
     optimizer: LossScaleOptimizer(Adam) in the checkpoint, LossScaleOptimizer(AdamW) in this run""",
     ),
+    "another activation": (
+        {"model": lambda: functional(activation="gelu")},
+        """
+  of another kind:
+    model a: Dense relu in the checkpoint, Dense gelu in this run
+  To go on, use what it was saved with; checkpoint.partial=true takes what fits.""",
+    ),
+    "another kind of layer": (
+        {"model": lambda: functional(regularizer=layers.GaussianNoise)},
+        """
+  of another kind:
+    model dropout: Dropout in the checkpoint, GaussianNoise in this run
+""",
+    ),
     "a schedule": (
         {
             "optimizer": lambda: keras.optimizers.Adam(
@@ -394,6 +415,39 @@ def test_a_script_may_have_given_other_names(tmp_path: Path) -> None:
     target = make(lambda: functional(names="y"), seed=2, keys={"model": "model"})
     restore(path, target)
     assert list(bits(target).values()) == list(bits(source).values())
+
+
+def test_what_tracking_misses_stands_under_a_key_of_its_own(tmp_path: Path) -> None:
+    keys = {"net": "model"}
+    source, target = make(seed=1, keys=keys), make(seed=2, keys=keys)
+    assert list(source) == ["net", "untracked"]
+    path = saved(source, tmp_path)
+    restore(path, target)
+    assert bits(target) == bits(source)
+    script = tf.train.Checkpoint(net=make(seed=3, keys=keys)["net"])
+    script.restore(str(path)).assert_existing_objects_matched()
+    for ours, theirs in zip(script.net.weights, source["net"].weights, strict=True):
+        assert ours.numpy().tobytes() == theirs.numpy().tobytes()
+
+
+def test_a_script_saves_no_random_state(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its checkpoint fits all the same, but only where a manifest does not say otherwise."""
+    keys = {"net": "model"}
+    source, target = make(seed=1, keys=keys), make(seed=2, keys=keys)
+    path = written({"net": source["net"]}, tmp_path)
+    before = bits(target)
+    with pytest.raises(CheckpointError, match="only in this run:\n    untracked seed_generator"):
+        restore(path, target)
+    assert bits(target) == before
+    restore(path, target, optional="untracked")
+    assert caplog.messages == [f"{path} has no untracked: the random state starts anew"]
+    after, wanted = bits(target), bits(source)
+    assert [way for way in after if after[way] != wanted[way]] == [
+        way for way in before if way.startswith("untracked")
+    ]
+    own = saved({"net": source["net"]}, tmp_path)
+    with pytest.raises(CheckpointError, match="only in this run:\n    untracked seed_generator"):
+        restore(own, target, optional="untracked")
 
 
 @pytest.mark.parametrize("compiled", ["the script's", "this run's", "both"])
