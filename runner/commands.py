@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from runner.checkpoint.manifest import Manifest, read_manifests
@@ -42,7 +43,9 @@ def ls(arguments: Sequence[str]) -> int:
     runs = find_runs(given.directory)
     if not runs:
         raise UserError(f"there are no runs below {given.directory.absolute()}")
-    rows = [_run_row(path) for path in runs]
+    # Side by side, as it can take seconds to see whether a run on another host is alive.
+    with ThreadPoolExecutor(max_workers=len(runs)) as pool:
+        rows = list(pool.map(_run_row, runs))
     plain_console().print(run_table(rows))
     return 0
 

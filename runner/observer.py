@@ -16,6 +16,9 @@ class SessionObserver(Observer, Protocol):
     def recalled(self, result: Result, *, changed: list[str]) -> None:
         """The run was finished before; ``changed`` are the source files that differ since."""
 
+    def waiting(self, reason: str) -> None:
+        """Nothing happens for some seconds yet."""
+
     def moved_aside(self, directory: Path) -> None:
         """An earlier run made room for a fresh one, and now stands in ``directory``."""
 

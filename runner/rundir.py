@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +13,11 @@ from typing import Any, Literal
 from omegaconf import OmegaConf
 
 from runner.errors import UserError
-from runner.files import write_atomically, writing
+from runner.files import remove, write_atomically, writing
+from runner.lock import Lock
 from runner.results import Result, result_from_json
+
+_LOCK = ".lock"
 
 Status = Literal["running", "finished", "stopped", "failed"]
 
@@ -73,7 +74,7 @@ class RunDirectory:
     - ``run.json``: identity, status, sittings, versions, machine, sources, numerics, result
     - ``metrics.jsonl``: the rows; ``.metrics.jsonl``: the same once more
     - ``.hydra/``: ``config.yaml``, ``overrides.yaml``, ``hydra.yaml`` of the first sitting
-    - ``checkpoints/``, ``run.log``, ``.lock``
+    - ``checkpoints/``, ``run.log``; ``.lock`` and what begins so
     """
 
     def __init__(self, path: Path) -> None:
@@ -81,6 +82,7 @@ class RunDirectory:
         self.rows = path / "metrics.jsonl"
         self.rows_copy = path / ".metrics.jsonl"
         self.log = path / "run.log"
+        self.lock = Lock(path / _LOCK)
 
     def read(self) -> RunRecord | None:
         """The content of run.json, or None if there is none.
@@ -105,7 +107,9 @@ class RunDirectory:
 
         Raises:
             UnwritableError: it cannot be written.
+            LockedError: the run is not, or no longer, this process's.
         """
+        self.lock.check()
         text = json.dumps(asdict(record), indent=2) + "\n"
         path = self.path / "run.json"
         with writing(path):
@@ -148,50 +152,43 @@ class RunDirectory:
 
     def move_aside(self) -> Path | None:
         """Renames the directory to ``<name>.<n>`` with the lowest free n; None if there is none."""
-        if not self.path.exists() or {path.name for path in self.path.iterdir()} <= {".lock"}:
+        if not self.path.exists() or all(_is_of_lock(path) for path in self.path.iterdir()):
             return None
-        return self.path.rename(_free(self.path))
+        aside = self.path.rename(_free(self.path))
+        # Whoever has the lock cannot release there what it took here.
+        remove(path for path in aside.iterdir() if _is_of_lock(path))
+        return aside
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, notify: Callable[[str], None] = lambda reason: None) -> Iterator[Lock]:
         """Creates the directory and keeps other runners out of it for the length of a block.
 
-        The lock belongs to the process, so that a dead one leaves none behind.
+        A dead runner keeps nobody out; see `Lock`.
+
+        Args:
+            notify: is told if it takes some time to see whether an earlier runner is dead.
 
         Raises:
-            RunDirectoryError: another runner is at work on it, or it cannot be written.
+            LockedError: another runner is at work on it.
+            RunDirectoryError: it cannot be written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / ".lock").open("a+")
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{self.path.absolute()} cannot be used: {error.strerror}; give run.dir=..."
-            ) from error
-        with file:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                owner = file.read().strip() or "another process"
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(self.lock.held(notify=notify))
+            except OSError as error:
                 raise RunDirectoryError(
-                    f"{self.path} is being worked on by {owner}; wait for it, or give run.dir=..."
-                ) from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
-            yield
+                    f"{self.path.absolute()} cannot be used: {error.strerror}; give run.dir=..."
+                ) from error
+            yield self.lock
 
     def is_locked(self) -> bool:
         """Whether a runner is at work on it."""
-        try:
-            with (self.path / ".lock").open() as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
+        return self.lock.holder() is not None
+
+
+def _is_of_lock(path: Path) -> bool:
+    return path.name.startswith(_LOCK)
 
 
 def _free(path: Path) -> Path:

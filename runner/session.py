@@ -62,7 +62,7 @@ def run(launch: Launch, observer: SessionObserver) -> Result:
     except ConfigError:
         directory.remove_if_empty()  # Hydra makes it before it calls the runner.
         raise
-    with directory.locked(), quiet.logging_to(directory.log):
+    with directory.locked(notify=observer.waiting), quiet.logging_to(directory.log):
         # Another runner may have finished it while this one was waiting to look.
         return _recall(launch, directory, observer) or _sit(launch, directory, observer)
 
@@ -203,7 +203,7 @@ def _compare_numerics(record: RunRecord, present: dict[str, Any]) -> None:
 
 def _move_aside(directory: RunDirectory, observer: SessionObserver) -> None:
     """Whatever is there, readable or not: it is moved, so nothing is lost."""
-    with directory.locked():
+    with directory.locked(notify=observer.waiting):
         aside = directory.move_aside()
     if aside is not None:
         observer.moved_aside(aside)

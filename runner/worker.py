@@ -77,6 +77,7 @@ class Worker:
         Raises:
             CheckpointError: no checkpoint to start from, or a save failed.
             Interrupted: the run was asked to stop, and did after saving.
+            LockedError: another process has taken the run over.
         """
         self._start()
         try:
@@ -208,6 +209,7 @@ class Worker:
         )
 
     def _save(self, *, epoch: float, metrics: Mapping[str, float], scheduled: bool = True) -> None:
+        self._directory.lock.check()
         record = self._state.progress.record
         # Rows first: a checkpoint counts on the rows it knows of.
         self._rows.sync()
@@ -234,6 +236,7 @@ class Worker:
         self._observer.saved(manifest.name, is_best=manifest == self._store.best)
 
     def _write(self, row: Row) -> None:
+        self._directory.lock.check()
         written = self._rows.append(row)
         if self._experiment.tracking.tensorboard:
             self._events.append(written)

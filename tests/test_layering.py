@@ -17,7 +17,7 @@ LAYERS = [
     {"errors", "results"},
     {"files"},
     {"quiet"},
-    {"interrupt", "rows", "schedule", "targets"},
+    {"interrupt", "lock", "rows", "schedule", "targets"},
     {"callbacks", "checkpoint", "data", "tasks"},
     {"engine"},
     {"inventory", "state"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -21,7 +20,8 @@ import yaml
 from runner import Result, evaluate, run
 from runner.checkpoint.manifest import read_manifest
 from runner.errors import CheckpointError, ConfigError, UserError
-from runner.rundir import RunDirectoryError
+from runner.lock import Lock, LockedError
+from runner.lock.owner import Host
 
 TINY = ("engine.limit_steps=3",)
 TINY_NAMED = (*TINY, "run.dir=here")
@@ -107,11 +107,9 @@ def test_a_directory_belongs_to_one_run(workdir: Path) -> None:
 
 def test_two_runners_do_not_work_on_one_run(workdir: Path) -> None:
     (workdir / "here").mkdir()
-    with (workdir / "here/.lock").open("w") as lock:
-        lock.write("process 1 on elsewhere")
-        lock.flush()
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(RunDirectoryError, match="being worked on by process 1 on elsewhere"):
+    with Lock(workdir / "here/.lock", host=lambda: Host("elsewhere", "")).held():
+        owner = f"process {os.getpid()} on elsewhere"
+        with pytest.raises(LockedError, match=f"here is being worked on by {owner}; wait for it"):
             run(*TINY_NAMED)
     assert run(*TINY_NAMED).step == 3
 

@@ -64,6 +64,9 @@ class _Common(SessionObserver):
         self._say("finished before; this is its result (run.fresh=true runs it again)")
         self.finished(result)
 
+    def waiting(self, reason: str) -> None:
+        self._say(reason)
+
     def moved_aside(self, directory: Path) -> None:
         self._say(f"the earlier run now stands in {shown_path(directory)}")
 
