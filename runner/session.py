@@ -10,8 +10,8 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,9 @@ from runner.checkpoint.spec import RESTORE_WORDS
 from runner.config import Experiment
 from runner.engine.spec import available_cores
 from runner.errors import ConfigError, Invalid, UserError, suggestion
+from runner.files import writing
 from runner.interrupt import Interrupted, StopRequest, duration_s
+from runner.lock import Lock
 from runner.observer import SessionObserver
 from runner.results import Result
 from runner.rundir import RunDirectory, RunDirectoryError, RunRecord, Sitting, point_latest
@@ -62,9 +64,28 @@ def run(launch: Launch, observer: SessionObserver) -> Result:
     except ConfigError:
         directory.remove_if_empty()  # Hydra makes it before it calls the runner.
         raise
-    with directory.locked(notify=observer.waiting), quiet.logging_to(directory.log):
+    with (
+        directory.locked(notify=observer.waiting),
+        _checkpoints_locked(launch, notify=observer.waiting),
+        quiet.logging_to(directory.log),
+    ):
         # Another runner may have finished it while this one was waiting to look.
         return _recall(launch, directory, observer) or _sit(launch, directory, observer)
+
+
+@contextmanager
+def _checkpoints_locked(launch: Launch, *, notify: Callable[[str], None]) -> Iterator[None]:
+    """Keeps out a run with the same id in another run directory, where both save in one place."""
+    experiment = launch.experiment
+    place = Path(experiment.checkpoint.directory)
+    if not experiment.trains or place.is_relative_to(experiment.run.dir):
+        yield
+        return
+    with ExitStack() as stack:
+        with writing(place):
+            place.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(Lock(place / f".lock-{launch.id}").held(notify=notify))
+        yield
 
 
 def _recall(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> Result | None:

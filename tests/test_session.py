@@ -114,6 +114,17 @@ def test_two_runners_do_not_work_on_one_run(workdir: Path) -> None:
     assert run(*TINY_NAMED).step == 3
 
 
+def test_two_runners_do_not_save_one_run_in_one_place(workdir: Path) -> None:
+    """The same run, asked for in two run directories, with its checkpoints outside of both."""
+    shared = ("checkpoint.directory=shared", "engine.limit_steps=3")
+    first = run(*shared, "run.dir=first")
+    with Lock(workdir / f"shared/.lock-{first.id}", host=lambda: Host("elsewhere", "")).held():
+        with pytest.raises(LockedError, match="shared is being worked on by process"):
+            run(*shared, "run.dir=second")
+        assert evaluate("first", "phases.evaluate.data=validation").step == 3
+    assert run(*shared, "run.dir=second").checkpoints == [Path("shared/ckpt-3")]
+
+
 def test_changed_code_is_named(
     workdir: Path, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
