@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.api import evaluate, run
+from runner.api import evaluate, resume, run
 from runner.results import Result
 
-__all__ = ["Result", "evaluate", "run"]
+__all__ = ["Result", "evaluate", "resume", "run"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -11,6 +12,8 @@ from runner.config.evaluation import evaluation_of
 from runner.config.hydra import experiment_of, id_of, job_part
 from runner.observer import SessionObserver
 from runner.results import Result
+from runner.resumption import resumption_of
+from runner.rundir import RunDirectory
 from runner.session import Launch
 from runner.session import run as run_session
 
@@ -38,22 +41,49 @@ def evaluate(
     checkpoint: str | int | None = None,
     observer: SessionObserver | None = None,
 ) -> Result:
-    """Evaluates a checkpoint of a saved run; all else comes from the run's saved config.
+    """Evaluates a checkpoint of a saved run; all else comes from the config that the run has now.
 
     The evaluation is a run of its own below ``<directory>/evaluations``; the saved run stays as it
     is, and evaluating the same again recalls the result.
 
     Args:
         directory: the run directory.
-        overrides: changes to the saved config.
+        overrides: changes to the config.
         checkpoint: latest, best, or a number; by default the best one, or else the latest.
         observer: as for ``run``.
 
     Raises:
         UserError: see `runner.errors`.
     """
-    config = evaluation_of(Path(directory), overrides, checkpoint=checkpoint)
+    record = RunDirectory(Path(directory)).read()
+    amendments = record.amendments if record else []
+    config = evaluation_of(Path(directory), overrides, checkpoint=checkpoint, amendments=amendments)
     return run_session(launch(job_part(config), config.hydra, list(overrides)), _shown(observer))
+
+
+def resume(
+    directory: str | Path, *overrides: str, observer: SessionObserver | None = None
+) -> Result:
+    """Goes on with a saved run from its own config, or recalls it, wherever it stands now.
+
+    What the overrides change holds from here on and is kept in run.json: the same again, with or
+    without them, goes on with it. The run's first command refuses to go on with what was changed,
+    unless no change can make a difference to the result.
+
+    Args:
+        directory: the run directory.
+        overrides: changes to the config.
+        observer: as for ``run``.
+
+    Raises:
+        ConfigError: the run as it stands cannot take a change; nothing was written.
+        UserError: see `runner.errors`.
+    """
+    config, resumption = resumption_of(Path(directory), overrides)
+    described = launch(job_part(config), config.hydra, list(overrides))
+    return run_session(
+        replace(described, id=resumption.run, resumption=resumption), _shown(observer)
+    )
 
 
 def launch(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Launch:

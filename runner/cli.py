@@ -44,6 +44,7 @@ def _command(arguments: Sequence[str]) -> Callable[[Sequence[str]], int]:
     from runner import commands
 
     known = {
+        "resume": commands.resume,
         "evaluate": commands.evaluate,
         "ls": commands.ls,
         "show": commands.show,

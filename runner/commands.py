@@ -1,4 +1,4 @@
-"""The commands that look at saved runs. None of them but ``evaluate`` imports TensorFlow."""
+"""The commands for saved runs. Only ``resume`` and ``evaluate`` import TensorFlow."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from runner.checkpoint.manifest import Manifest, read_manifests
+from runner.config.changes import change_from_json
 from runner.errors import ConfigError, UserError, suggestion
 from runner.report.console import plain_console
 from runner.report.tables import (
+    change_lines,
     checkpoint_table,
     number,
     places,
@@ -21,6 +23,18 @@ from runner.report.tables import (
 from runner.rundir import RunDirectory, RunRecord, find_runs
 
 _OUTPUTS = Path("outputs")
+_MAX_WATCHED = 32
+
+
+def resume(arguments: Sequence[str]) -> int:
+    """`runner resume RUN [overrides]`"""
+    from runner.api import resume as resume_run
+
+    parser = _parser("resume", "Go on from a run's saved config; the overrides hold from here on.")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    given = parser.parse_intermixed_args(arguments)
+    resume_run(find_run(given.run), *given.overrides)
+    return 0
 
 
 def evaluate(arguments: Sequence[str]) -> int:
@@ -44,7 +58,7 @@ def ls(arguments: Sequence[str]) -> int:
     if not runs:
         raise UserError(f"there are no runs below {given.directory.absolute()}")
     # Side by side, as it can take seconds to see whether a run on another host is alive.
-    with ThreadPoolExecutor(max_workers=len(runs)) as pool:
+    with ThreadPoolExecutor(max_workers=min(len(runs), _MAX_WATCHED)) as pool:
         rows = list(pool.map(_run_row, runs))
     plain_console().print(run_table(rows))
     return 0
@@ -61,6 +75,8 @@ def show(arguments: Sequence[str]) -> int:
         console.print(
             f"  {sitting.started}  {steps}  {_first_line(sitting.outcome)}  {sitting.host}"
         )
+        for line in change_lines([change_from_json(change) for change in sitting.changes]):
+            console.print(f"    {line}")
     versions = "  ".join(f"{name} {version}" for name, version in record.versions.items())
     console.print(f"  {versions}")
     result = directory.result(record)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from runner.config import Experiment
+from runner.config.changes import Change
 from runner.phases import Observer
 from runner.results import Result
 
@@ -18,6 +19,9 @@ class SessionObserver(Observer, Protocol):
 
     def waiting(self, reason: str) -> None:
         """Nothing happens for some seconds yet."""
+
+    def amended(self, changes: list[Change]) -> None:
+        """The run goes on with these values changed."""
 
     def moved_aside(self, directory: Path) -> None:
         """An earlier run made room for a fresh one, and now stands in ``directory``."""

@@ -30,7 +30,8 @@ from runner.interrupt import Interrupted, StopRequest, duration_s
 from runner.lock import Lock
 from runner.observer import SessionObserver
 from runner.results import Result
-from runner.rundir import RunDirectory, RunDirectoryError, RunRecord, Sitting, point_latest
+from runner.resumption import Resumption
+from runner.rundir import RunDirectory, RunDirectoryError, RunRecord, Sitting, point_latest, rebuilt
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ class Launch:
     """As composed, interpolations unresolved; it becomes .hydra/config.yaml."""
     overrides: list[str] = field(default_factory=list)
     hydra: Any = field(default_factory=dict)
+    resumption: Resumption | None = None
+    """What changes about the run, if it is gone on with from its own config."""
 
 
 def run(launch: Launch, observer: SessionObserver) -> Result:
@@ -69,6 +72,7 @@ def run(launch: Launch, observer: SessionObserver) -> Result:
         _checkpoints_locked(launch, notify=observer.waiting),
         quiet.logging_to(directory.log),
     ):
+        _mend(launch, directory)
         # Another runner may have finished it while this one was waiting to look.
         return _recall(launch, directory, observer) or _sit(launch, directory, observer)
 
@@ -94,8 +98,11 @@ def _recall(launch: Launch, directory: RunDirectory, observer: SessionObserver) 
     if record is None:
         return None
     _check_same_run(launch, record, directory)
-    result = directory.result(record)
+    resumption = launch.resumption
+    result = None if resumption and resumption.departs else directory.result(record)
     if result is not None:
+        if resumption:
+            observer.amended(resumption.changes)
         now = provenance.source_hashes(launch.experiment)
         observer.recalled(result, changed=provenance.changed(record.sources, now))
     return result
@@ -104,11 +111,16 @@ def _recall(launch: Launch, directory: RunDirectory, observer: SessionObserver) 
 def _sit(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> Result:
     """One sitting, from run.json's point of view."""
     experiment = launch.experiment
-    directory.keep_config(_without_requests(launch.config), launch.overrides, launch.hydra)
+    if launch.resumption is None:
+        directory.keep_config(_without_requests(launch.config), launch.overrides, launch.hydra)
     point_latest(directory.path)
-    record = _readable(directory) or _rebuilt(launch, directory)
+    record = directory.read() or RunRecord(id=launch.id, name=experiment.name)
     changed = _describe(record, experiment)
+    if launch.resumption:
+        launch.resumption.enter(record)
     observer.started(experiment, directory.path, changed=changed)
+    if launch.resumption:
+        observer.amended(launch.resumption.changes)
     max_time = experiment.run.max_time
     stop = StopRequest(
         max_time_s=None if max_time is None else duration_s(max_time), notify=observer.stopping
@@ -126,14 +138,15 @@ def _readable(directory: RunDirectory) -> RunRecord | None:
     return None
 
 
-def _rebuilt(launch: Launch, directory: RunDirectory) -> RunRecord:
-    """The record of a new run or, where run.json is lost, of one that has checkpoints already.
+def _mend(launch: Launch, directory: RunDirectory) -> None:
+    """Begins a lost run.json anew, by what the newest checkpoint tells.
 
     Raises:
-        RunDirectoryError: run.json is not readable, and nothing else says that this is the run.
+        RunDirectoryError: it is not readable, and nothing else says that this is the run.
     """
-    experiment = launch.experiment
-    manifests = read_manifests(Path(experiment.checkpoint.directory))
+    if _readable(directory) is not None:
+        return
+    manifests = read_manifests(Path(launch.experiment.checkpoint.directory))
     own = [manifest for manifest in manifests if manifest.run == launch.id]
     try:
         directory.read()
@@ -142,12 +155,16 @@ def _rebuilt(launch: Launch, directory: RunDirectory) -> RunRecord:
             raise
         aside = directory.set_record_aside()
         log.warning("run.json was damaged: it now stands in %s, and a new one is begun", aside)
-    numerics = own[-1].numerics if own else {}
-    return RunRecord(id=launch.id, name=experiment.name, numerics=numerics)
+    if own:
+        directory.write(rebuilt(own[-1], name=launch.experiment.name))
 
 
 class _Recording:
-    """Keeps run.json true to a sitting, however it ends."""
+    """Keeps run.json true to a sitting, however it ends.
+
+    One that changes the run is entered by the worker, once the state has taken the changes: a run
+    that cannot take them stays as it was.
+    """
 
     def __init__(self, directory: RunDirectory, record: RunRecord) -> None:
         self._directory = directory
@@ -155,12 +172,16 @@ class _Recording:
 
     def __enter__(self) -> None:
         self._record.status = "running"
-        self._directory.write(self._record)
+        if not self._record.sittings[-1].changes:
+            self._directory.write(self._record)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: Any
     ) -> None:
         record, sitting = self._record, self._record.sittings[-1]
+        if sitting.changes and sitting.from_step is None:
+            log.info("the run could not be changed", exc_info=error)
+            return
         sitting.ended = _timestamp()
         if error is None:
             record.status, sitting.outcome = "finished", "finished"
@@ -202,7 +223,9 @@ def _work(
         from runner.experiment import build
         from runner.worker import Worker
 
-        threads = record.numerics.get("threads") or experiment.engine.threads or available_cores()
+        # A number that was given is the choice, also where a resume gives another one.
+        chosen = experiment.engine.threads or record.numerics.get("threads")
+        threads = chosen or available_cores()
         built = build(experiment, threads=threads)
         messages.startup_is_over()
         present = numerics.describe(experiment.engine, threads=threads, devices=devices())
@@ -235,6 +258,11 @@ def _check_same_run(launch: Launch, record: RunRecord, directory: RunDirectory) 
         raise ConfigError(
             f"run.dir={directory.path}: holds run {record.id} of another config, this is {launch.id}; "
             "give another run.dir, or run.fresh=true to move that run aside"
+        )
+    if launch.resumption is None and record.departures:
+        raise ConfigError(
+            f"run.dir={directory.path}: resumed since with {', '.join(record.departures)}; "
+            f"runner resume {directory.path} goes on so, run.fresh=true moves it aside and starts over"
         )
 
 

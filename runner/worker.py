@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from runner.amend import LearningRate, amend
 from runner.checkpoint.manifest import Manifest
 from runner.checkpoint.spec import UNTRACKED
 from runner.checkpoint.store import CheckpointStore, Moment
@@ -67,7 +68,6 @@ class Worker:
             directory=Path(spec.directory),
             run=record.id,
             optional=UNTRACKED if self._state.can_lack_untracked else None,
-            numerics=record.numerics,
         )
         self._unsaved: CheckpointError | None = None
 
@@ -89,7 +89,7 @@ class Worker:
         return self._result()
 
     def _start(self) -> None:
-        sitting = self._record.sittings[-1]
+        sitting, rate = self._record.sittings[-1], LearningRate(self._state)
         try:
             checkpoint = self._restore()
         finally:
@@ -101,23 +101,25 @@ class Worker:
                 "trains, so there is nothing to evaluate; give checkpoint.restore=PATH"
             )
         self._tell_what_is_left_out()
-        if self._experiment.tracking.tensorboard:
-            self._events.restart(self._rows.read())
         sitting.restored = str(checkpoint) if checkpoint else None
         sitting.from_step = self._state.step
+        # First: from here on the run is what it was changed to, whatever becomes of its rows.
         self._directory.write(self._record)
+        amend(self._state, self._record.changes(since=self._state.step), rate=rate)
+        self._cut_rows()
+        if self._experiment.tracking.tensorboard:
+            self._events.restart(self._rows.read())
         log.info("starts at step %s from %s", self._state.step, checkpoint or "scratch")
         self._observer.restored(checkpoint, step=self._state.step)
 
     def _restore(self) -> Path | None:
-        """Restores; the rows are cut back to those that the checkpoint knows of."""
+        """Gives the state what the newest checkpoint, or the one that the config names, holds."""
         self._store.open()
         checkpoint = self._store.start(fresh=self._starts_over())
         if checkpoint is not None:
             manifest = self._store.restore(checkpoint)
             is_own = manifest is not None and manifest.run == self._record.id
             self._place(manifest, is_own=is_own)
-        self._cut_rows()
         return checkpoint
 
     def _cut_rows(self) -> None:
@@ -222,6 +224,8 @@ class Worker:
             phase=str(record.phase),
             metrics=dict(metrics),
             record=vars(record),
+            numerics=self._record.numerics,
+            amendments=self._record.lasting_amendments(),
         )
         try:
             manifest = self._store.save(moment)

@@ -25,7 +25,7 @@ LAYERS = [
     {"config"},
     {"events", "observer", "provenance", "rundir"},
     {"numerics"},
-    {"experiment"},
+    {"amend", "experiment", "resumption"},
     {"worker"},
     {"session"},
     {"report"},

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from runner.checkpoint.graph import Variable, compared_leaves, own_name, pairs, saved_leaves
@@ -39,6 +40,8 @@ class Comparison:
     """Other shape or dtype."""
     moved: list[str] = field(default_factory=list)
     """All the same by name, shape and dtype, but not in the same places."""
+    passed_over: list[str] = field(default_factory=list)
+    """A learning rate that only one side has in a variable; the other has a schedule."""
 
     @property
     def keys_differ(self) -> bool:
@@ -69,6 +72,12 @@ def compare(
         for pair in found
         if pair.node in there and id(pair.part) in here
     ]
+    rates = {} if names is None else _moved_rates(there.values(), here.values(), parts)
+    if rates:
+        there = {node: old for node, old in there.items() if old.name not in rates}
+        here = {part: new for part, new in here.items() if new.name not in rates}
+        # The variable moves the place of every slot by one: the rest goes together by its order.
+        both = list(zip(there.values(), here.values(), strict=False))
     in_place = [
         (old, new)
         for old, new in _one_to_one(both)
@@ -81,6 +90,7 @@ def compare(
             key: _looks_like(saved, node) for key, node in saved.keys.items() if key != UNTRACKED
         },
         keys_wanted=[key for key in parts if key != UNTRACKED],
+        passed_over=list(rates.values()),
     )
     if not comparison.is_exact:
         describe = _describe_by_way if names is None else _describe_by_name
@@ -136,6 +146,24 @@ def _one_to_one(both: _Both) -> _Both:
     """Those that are each other's only partner: one object cannot take the place of two."""
     old_count, new_count = Counter(old for old, _ in both), Counter(new for _, new in both)
     return [(old, new) for old, new in both if old_count[old] == new_count[new] == 1]
+
+
+def _moved_rates(
+    there: Iterable[_Leaf], here: Iterable[_Leaf], parts: Mapping[str, Any]
+) -> dict[str, str]:
+    """By name, the learning rates that one side has and the other has not.
+
+    A number stands in a variable, a schedule in none, and it is the config's to say which it is.
+    """
+    optimizers = [key for key, part in parts.items() if isinstance(part, keras.Optimizer)]
+    old, new = {leaf.name: leaf for leaf in there}, {leaf.name: leaf for leaf in here}
+    return {
+        name: _line(leaf)
+        for name, leaf in {**old, **new}.items()
+        if (name in old) != (name in new)
+        and name.partition(" ")[0] in optimizers
+        and name.endswith("/learning_rate")
+    }
 
 
 def _fits(old: _There, new: _Here) -> bool:

@@ -45,6 +45,8 @@ class Manifest:
     """The class and the activations of every layer: weights fit a layer that computes something else."""
     numerics: dict[str, Any] = field(default_factory=dict)
     """What the bits depend on besides the config; see `runner.numerics`."""
+    amendments: list[dict[str, Any]] = field(default_factory=list)
+    """What the run was resumed with; with the numerics, enough to begin a lost run.json anew."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Of the evaluation at this very step, if there was one, as split/name; finite numbers only."""
     record: dict[str, Any]

@@ -150,6 +150,7 @@ def _sections(found: Comparison) -> list[str]:
         *_section("only in the checkpoint", found.only_in_checkpoint),
         *_section("only in this run", found.only_in_state),
         *_section("in another place", found.moved),
+        *_section("left to the config", found.passed_over),
     ]
 
 

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,9 @@ class Moment:
     """Of the evaluation at this very step, if there was one, as split/name."""
     record: dict[str, Any]
     """Where the run stands, for keys that leave the progress out."""
+    numerics: dict[str, Any] = field(default_factory=dict)
+    amendments: list[dict[str, Any]] = field(default_factory=list)
+    """Both of run.json; see `Manifest`."""
     scheduled: bool = True
     """False if the run was asked to stop: what is saved has a name of its own, counts nowhere, and
     goes with the next save."""
@@ -56,7 +59,6 @@ class CheckpointStore:
         directory: where the files stand; see `CheckpointDirectory`.
         run: the id of the run; checkpoints of other runs in the same directory are left alone.
         optional: a key that a checkpoint of a script may lack.
-        numerics: what the bits depend on besides the config, for the manifests.
         now: seconds since 1970.
     """
 
@@ -68,7 +70,6 @@ class CheckpointStore:
         directory: Path,
         run: str,
         optional: str | None = None,
-        numerics: Mapping[str, Any] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.directory = directory
@@ -77,7 +78,6 @@ class CheckpointStore:
         self._spec = spec
         self._run = run
         self._optional = optional
-        self._numerics = dict(numerics or {})
         self._now = now
         self._parts = parts
         self._checkpoint = tf.train.Checkpoint(**parts)
@@ -222,7 +222,8 @@ class CheckpointStore:
             optimizers=optimizer_classes(self._parts),
             variables=variable_names(self._parts),
             layers=layer_kinds(self._parts),
-            numerics=self._numerics,
+            numerics=moment.numerics,
+            amendments=moment.amendments,
             metrics=_finite(moment.metrics),
             record=moment.record,
             scheduled=moment.scheduled,

@@ -11,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from runner.checkpoint.manifest import Manifest, read_manifests
 from runner.checkpoint.retention import best_of
 from runner.checkpoint.spec import CheckpointSpec
-from runner.config.compose import compose
 from runner.config.hydra import experiment_of, id_of
+from runner.config.saved import recompose, saved_config
 from runner.config.schema import Experiment
 from runner.errors import CheckpointError
 from runner.phases import Evaluate
@@ -21,9 +21,16 @@ FOLDER = "evaluations"
 
 
 def evaluation_of(
-    directory: Path, overrides: Sequence[str], *, checkpoint: str | int | None
+    directory: Path,
+    overrides: Sequence[str],
+    *,
+    checkpoint: str | int | None,
+    amendments: Sequence[Sequence[str]] = (),
 ) -> DictConfig:
-    """The saved config of the run in ``directory`` with only its evaluations as phases.
+    """The config of the run in ``directory`` with only its evaluations as phases.
+
+    Args:
+        amendments: what the run was resumed with since its config was saved.
 
     Raises:
         ConfigError: the saved config and the overrides are not right together.
@@ -31,7 +38,7 @@ def evaluation_of(
     """
     # Absolute, so that the evaluation has the same id wherever it is asked for.
     directory = directory.resolve()
-    config = compose(overrides, directory=directory / ".hydra")
+    config = recompose(saved_config(directory, amendments=amendments), overrides)
     with open_dict(config):
         config.run.dir, config.run.fresh = str(directory), False
         experiment = experiment_of(config)

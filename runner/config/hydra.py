@@ -26,6 +26,7 @@ ${hydra.help.header}
 
   runner [overrides]              run or resume the experiment
   runner -m [overrides]           sweep: a run for every combination
+  runner resume RUN [overrides]   go on from a run's own config, with values changed
   runner evaluate RUN             evaluate a saved run
   runner ls                       list the runs
   runner show RUN                 what ran, how far it got, what came out
@@ -90,7 +91,7 @@ def experiment_of(config: DictConfig) -> Experiment:
     Raises:
         ConfigError: with every problem that was found.
     """
-    return load(_plain(config))
+    return load(plain(config))
 
 
 def id_of(config: DictConfig) -> str:
@@ -102,7 +103,7 @@ def id_of(config: DictConfig) -> str:
     return run_id(experiment_of(config), home=_HOME)
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
+def plain(config: DictConfig) -> dict[str, Any]:
     """The config as plain data, interpolations resolved.
 
     Raises:

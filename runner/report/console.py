@@ -21,8 +21,9 @@ from rich.progress import (
 from rich.text import Text
 
 from runner.config import Experiment
+from runner.config.changes import Change
 from runner.observer import SessionObserver
-from runner.report.tables import number, places, result_table, shown_path
+from runner.report.tables import change_lines, number, places, result_table, shown_path
 from runner.results import Result
 
 _PLACE = ("phase", "split", "step", "epoch", "steps_per_s", "time")
@@ -66,6 +67,10 @@ class _Common(SessionObserver):
 
     def waiting(self, reason: str) -> None:
         self._say(reason)
+
+    def amended(self, changes: list[Change]) -> None:
+        for line in change_lines(changes):
+            self._say(line)
 
     def moved_aside(self, directory: Path) -> None:
         self._say(f"the earlier run now stands in {shown_path(directory)}")

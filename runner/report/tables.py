@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from runner.config.changes import Change
 from runner.results import Result
 
 
@@ -60,6 +61,15 @@ def checkpoint_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     for row in rows:
         table.add_row(*(str(row.get(title, "")) for title in titles))
     return table
+
+
+def change_lines(changes: Sequence[Change]) -> list[str]:
+    """The changes of a resume, by what they do to the run."""
+    lines = []
+    for kind, title in (("trajectory", "changes the trajectory"), ("harmless", "harmless")):
+        of_kind = [f"  {change}" for change in changes if change.kind == kind]
+        lines += [f"{title}:", *of_kind] if of_kind else []
+    return lines
 
 
 def number(value: float | None) -> str:

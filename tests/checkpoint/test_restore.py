@@ -311,16 +311,25 @@ MISFITS: dict[str, tuple[dict[str, Any], str]] = {
     model dropout: Dropout in the checkpoint, GaussianNoise in this run
 """,
     ),
-    "a schedule": (
+    "a schedule, and layers that changed places": (
         {
-            "optimizer": lambda: keras.optimizers.Adam(
-                keras.optimizers.schedules.CosineDecay(0.1, 9)
-            )
+            "source": {"model": lambda: functional(hidden=(4, 4), names="ab")},
+            "model": lambda: functional(hidden=(4, 4), names="ba"),
+            "optimizer": lambda: scheduled(),
         },
         """
-  only in the checkpoint:
-    optimizer adam/learning_rate: float32 []
-  To go on,""",
+  in another place:
+    model a/kernel in the checkpoint is in the place of model b/kernel in this run
+""",
+    ),
+    "a schedule, and a wider layer": (
+        {"model": lambda: functional(outputs=5), "optimizer": lambda: scheduled()},
+        """
+  of another shape or dtype:
+    model logits/kernel: float32 [4, 3] in the checkpoint, float32 [4, 5] in this run
+    model logits/bias: float32 [3] in the checkpoint, float32 [5] in this run
+    optimizer adam/logits_kernel_momentum: float32 [4, 3] in the checkpoint, float32 [4, 5] in this run
+""",
     ),
     "layers that changed places": (
         {
@@ -369,6 +378,71 @@ MISFITS: dict[str, tuple[dict[str, Any], str]] = {
         "\n  only in the checkpoint:\n",
     ),
 }
+
+
+def scheduled() -> keras.Optimizer:
+    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 9))
+
+
+def number() -> keras.Optimizer:
+    return keras.optimizers.Adam(0.1)
+
+
+def scaled(inner: Callable[[], keras.Optimizer]) -> Callable[[], keras.Optimizer]:
+    return lambda: keras.optimizers.LossScaleOptimizer(inner())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (number, scheduled),
+        (scheduled, number),
+        (scaled(number), scaled(scheduled)),
+        (scaled(scheduled), scaled(number)),
+    ],
+)
+def test_the_config_says_whether_a_learning_rate_is_a_number_or_a_schedule(
+    tmp_path: Path, old: Callable[[], Any], new: Callable[[], Any]
+) -> None:
+    source, target = make(optimizer=old, seed=1), make(optimizer=new, seed=2)
+    path = saved(source, tmp_path)
+    before, wanted = by_name(target), by_name(source)
+    restore(path, target)
+    restored = by_name(target)
+    alone = {name for name in restored if name not in wanted}
+    assert {name.rpartition("/")[2] for name in alone} <= {"learning_rate"}
+    assert {name: restored[name] for name in alone} == {name: before[name] for name in alone}
+    assert {name: restored[name] for name in restored if name not in alone} == {
+        name: wanted[name] for name in restored if name not in alone
+    }
+
+
+class Paced(layers.Dense):
+    """A layer with a weight that is called as an optimizer calls its own."""
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        self.pace = self.add_weight(name="learning_rate", shape=())
+
+
+def test_only_an_optimizer_has_a_learning_rate(tmp_path: Path) -> None:
+    def paced() -> keras.Model:
+        return keras.Sequential([keras.Input((4,)), Paced(4, name="a")])
+
+    def plain() -> keras.Model:
+        return keras.Sequential([keras.Input((4,)), layers.Dense(4, name="a")])
+
+    path = saved(make(paced, seed=1, keys={"model": "model"}), tmp_path)
+    with pytest.raises(
+        CheckpointError, match=r"only in the checkpoint:\n    model .*a/learning_rate"
+    ):
+        restore(path, make(plain, seed=2, keys={"model": "model"}))
+
+
+def by_name(parts: Parts) -> dict[str, bytes]:
+    """The bytes of every variable by its own name."""
+    named = [part for part in variables(parts) if isinstance(part, keras.Variable)]
+    return {graph.own_name(part): part.numpy().tobytes() for part in named}
 
 
 @pytest.mark.parametrize("misfit", MISFITS)

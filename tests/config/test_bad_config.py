@@ -224,7 +224,10 @@ BAD: list[tuple[str, str]] = [
         "seed=range(3): several values; try them all with runner -m, or give one text as 'seed=\"range(3)\"'",
     ),
     # What is no key=value at all.
-    ("seed", "seed: no such command, and no key=value; known: evaluate, ls, show, checkpoints"),
+    (
+        "seed",
+        "seed: no such command, and no key=value; known: resume, evaluate, ls, show, checkpoints",
+    ),
     ("--config-name nope", f"nope: there is no nope.yaml in {config_directory()}"),
     ("--config-path nope", "nope: there is no such directory of configs"),
 ]

@@ -1,0 +1,115 @@
+"""Going on with a run from what it saved: its config, amended by what is asked for since."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from runner.checkpoint.manifest import read_manifests
+from runner.config.changes import Change, changes_between
+from runner.config.hydra import plain
+from runner.config.obstacles import Reached
+from runner.config.saved import recompose, saved_config
+from runner.errors import ConfigError
+from runner.rundir import RunDirectory, RunDirectoryError, RunRecord
+
+_REQUEST = "run.max_time"
+"""What is asked of one sitting alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumption:
+    """What a sitting changes about the run that it goes on with."""
+
+    run: str
+    """The run's id: it stays, whatever changes."""
+    overrides: list[str]
+    """Hold from this sitting on."""
+    changes: list[Change]
+    """What becomes another value by them."""
+    num_sittings: int
+    """How many there were when ``changes`` were found."""
+
+    @property
+    def departs(self) -> bool:
+        """Whether the run is from now on another one than before."""
+        return any(change.kind == "trajectory" for change in self.changes)
+
+    def enter(self, record: RunRecord) -> None:
+        """Writes it into the record's last sitting, the one that begins.
+
+        Raises:
+            RunDirectoryError: the run went on since the changes were found.
+        """
+        sitting = record.sittings[-1]
+        if len(record.sittings) != self.num_sittings + 1:
+            raise RunDirectoryError(
+                f"run {self.run} was worked on in the meantime; give the command again"
+            )
+        sitting.overrides = self.overrides if self.changes else []
+        sitting.changes = [change.as_json() for change in self.changes]
+        finished = [one for one in record.sittings if one.outcome == "finished"]
+        if record.result is not None and finished:
+            finished[-1].result, record.result = record.result, None
+
+
+def resumption_of(directory: Path, overrides: Sequence[str]) -> tuple[DictConfig, Resumption]:
+    """The config with which the run in ``directory`` goes on, and what that changes.
+
+    The run directory stays where it stands now, wherever the saved config says that it is.
+
+    Raises:
+        ConfigError: there is no such run, or it cannot take the overrides; every reason is told.
+    """
+    directory = directory.resolve()
+    record = RunDirectory(directory).read()
+    if record is None:
+        raise ConfigError(f"RUN={directory}: no such directory with a run.json")
+    saved = saved_config(directory, amendments=record.amendments)
+    before = _in_place(saved, directory, record)
+    requests = [one for one in overrides if _key(one) == _REQUEST]
+    lasting = [one for one in overrides if one not in requests]
+    # The command that was interrupted is given again; what it adds or drops is so already.
+    lasting = [] if record.amendments[-1:] == [lasting] else lasting
+    after = recompose(before, [*lasting, *requests])
+    reached = _reached(record, RunDirectory(directory).checkpoints(record))
+    changes = changes_between(plain(before), plain(after), reached=reached)
+    problems = [change.problem for change in changes if change.kind == "impossible"]
+    if problems:
+        raise ConfigError(problems)
+    return after, Resumption(
+        run=record.id, overrides=lasting, changes=changes, num_sittings=len(record.sittings)
+    )
+
+
+def _in_place(config: DictConfig, directory: Path, record: RunRecord) -> DictConfig:
+    """The config for where the run stands now; a relative path may have been seen from elsewhere."""
+    with open_dict(config):
+        OmegaConf.update(config, "run.dir", str(directory))
+        if Path(record.checkpoint_directory).is_absolute():
+            OmegaConf.update(config, "checkpoint.directory", record.checkpoint_directory)
+    return config
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+")
+
+
+def _reached(record: RunRecord, checkpoints: Path) -> Reached:
+    own = [one for one in read_manifests(checkpoints) if one.run == record.id]
+    if not own:
+        return Reached()
+    newest = own[-1]
+    told = ("done", "phase", "phase_start", "stopped")
+    reached = Reached(
+        step=newest.step,
+        epoch=newest.epoch,
+        **{name: newest.record[name] for name in told if name in newest.record},
+    )
+    # What the checkpoint tells of data or of a callback that it does not know yet holds no more.
+    later = {change.key.partition(".")[0] for change in record.changes(since=newest.step)}
+    reached = replace(reached, epoch=0.0) if "data" in later else reached
+    return replace(reached, stopped=None) if "callbacks" in later else reached
