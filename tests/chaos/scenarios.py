@@ -1,0 +1,114 @@
+"""Sittings of a store of one variable, for processes to be killed in the middle of."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from runner.checkpoint.spec import Best
+from tests.checkpoint.conftest import Trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """A directory as it is found, a sitting in it, and one more that ends the run a step later."""
+
+    saved: int = 0
+    """The step at which the directory stands."""
+    until: int
+    """The step at which the sitting ends."""
+    spec: dict[str, Any] = field(default_factory=dict)
+    run: str = "run1"
+    given: dict[str, Any] = field(default_factory=dict)
+    """What the sitting's config has besides ``spec``."""
+    scheduled: bool = True
+    """False: the sitting is asked to stop, and saves out of turn."""
+    damage: dict[str, bytes | None] = field(default_factory=dict)
+    """Files whose content is another, or that are not there."""
+    latest: tuple[int, ...] = ()
+    """Besides the two steps above, where the latest checkpoint may stand on the way."""
+
+    def is_as_found(self, directory: Path) -> bool:
+        """Whether what leads to the latest checkpoint still is as it was damaged."""
+        found = directory / "checkpoint"
+        if "checkpoint" in self.damage:
+            return found.read_bytes() == self.damage["checkpoint"]
+        latest = tf.train.latest_checkpoint(str(directory))
+        return latest is not None and any(
+            name.startswith(f"{Path(latest).name}.") for name in self.damage
+        )
+
+    def prepare(self, directory: Path) -> None:
+        """Makes the directory as the sitting finds it."""
+        if self.saved:
+            Trainer(directory, spec=self.spec).train(self.saved)
+        for name, content in self.damage.items():
+            path = directory / name
+            path.unlink() if content is None else path.write_bytes(content)
+
+
+SCENARIOS = {
+    "the first save": Scenario(until=1),
+    "a save": Scenario(saved=2, until=3),
+    "a save that deletes": Scenario(saved=3, until=4, spec={"max_to_keep": 2}),
+    "a save of the same number": Scenario(saved=2, until=3, spec={"numbering": 100}),
+    "a save that holds for good": Scenario(
+        saved=3, until=4, spec={"max_to_keep": 1, "keep_every_n_hours": 2}
+    ),
+    "a save beside the best": Scenario(
+        saved=3,
+        until=4,
+        spec={"max_to_keep": 1, "best": Best(metric="validation/loss", mode="max")},
+    ),
+    "a save on request": Scenario(saved=2, until=3, scheduled=False),
+    "a save on request of the same number": Scenario(
+        saved=2, until=3, spec={"numbering": 100}, scheduled=False
+    ),
+    "setting one aside": Scenario(saved=4, until=4, damage={"ckpt-4.index": b""}, latest=(3,)),
+    "setting several aside": Scenario(
+        saved=4,
+        until=3,
+        damage={"ckpt-4.index": None, "ckpt-3.data-00000-of-00001": b"damaged", "checkpoint": b""},
+        latest=(2,),
+    ),
+    "going back to an older one": Scenario(
+        saved=4, until=3, run="run2", given={"restore": 2}, latest=(2,)
+    ),
+}
+
+
+def launch(scenario: Scenario, directory: Path) -> None:
+    """A sitting that gets no further than to where it starts."""
+    _launched(scenario, directory)
+
+
+def sit(scenario: Scenario, directory: Path) -> None:
+    """The sitting that something happens to."""
+    _launched(scenario, directory).train(scenario.until, scheduled=scenario.scheduled)
+
+
+def go_on(scenario: Scenario, directory: Path) -> None:
+    """A sitting to the end of the run, which nobody asks to stop."""
+    trainer = _launched(scenario, directory)
+    while not scenario.scheduled and trainer.step < scenario.until:
+        trainer.value.assign_add([1, 10])
+    trainer.train(scenario.until + 1)
+
+
+def copy(source: Path, target: Path) -> Path:
+    """The tree ``source`` as ``target``, if there is one."""
+    return Path(shutil.copytree(source, target)) if source.exists() else target
+
+
+def _launched(scenario: Scenario, directory: Path) -> Trainer:
+    """What every sitting begins with: afterwards, the latest is the one it started from."""
+    trainer = Trainer(directory, scenario.run, {**scenario.spec, **scenario.given})
+    path = trainer.start()
+    if path is not None and trainer.names:
+        latest = tf.train.latest_checkpoint(str(directory))
+        assert latest == str(path), f"starts from {path}, but the latest is {latest}"
+    return trainer
