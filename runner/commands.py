@@ -20,7 +20,7 @@ from runner.report.tables import (
     run_table,
     shown_path,
 )
-from runner.rundir import RunDirectory, RunRecord, find_runs
+from runner.rundir import RunDirectory, RunRecord, Sitting, find_runs
 
 _OUTPUTS = Path("outputs")
 _MAX_WATCHED = 32
@@ -71,11 +71,13 @@ def show(arguments: Sequence[str]) -> int:
     record, console = _read(directory.path), plain_console()
     console.print(f"{record.name} {record.id}: {status(directory, record)}")
     for sitting in record.sittings:
-        steps = f"step {sitting.from_step} to {sitting.to_step}"
-        console.print(
-            f"  {sitting.started}  {steps}  {_first_line(sitting.outcome)}  {sitting.host}"
+        steps = " to ".join(
+            str(step) for step in (sitting.from_step, sitting.to_step) if step is not None
         )
-        for line in change_lines([change_from_json(change) for change in sitting.changes]):
+        console.print(
+            f"  {sitting.started}  step {steps or '?'}  {_first_line(sitting.outcome)}  {sitting.host}"
+        )
+        for line in _remarks(sitting):
             console.print(f"    {line}")
     versions = "  ".join(f"{name} {version}" for name, version in record.versions.items())
     console.print(f"  {versions}")
@@ -168,6 +170,15 @@ def _last_step(directory: RunDirectory, record: RunRecord) -> int:
         return step
     manifests = read_manifests(directory.checkpoints(record))
     return manifests[-1].step if manifests else 0
+
+
+def _remarks(sitting: Sitting) -> list[str]:
+    """What a sitting changed, and what makes its bits others or its checkpoints fewer."""
+    return [
+        *change_lines([change_from_json(change) for change in sitting.changes]),
+        *(f"not bit-identical because {reason}" for reason in sitting.not_identical),
+        *(f"damaged, now {place}: {reason}" for place, reason in sitting.set_aside.items()),
+    ]
 
 
 def _first_line(outcome: str | None) -> str:

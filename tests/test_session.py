@@ -382,7 +382,9 @@ def test_keys_that_leave_out_part_of_the_state_are_told_once(
     )
 
 
-def test_a_damaged_checkpoint_is_told_with_its_reason(workdir: Path) -> None:
+def test_a_damaged_checkpoint_is_told_with_its_reason(
+    workdir: Path, cli: Callable[..., Any]
+) -> None:
     run(*TINY_NAMED, "checkpoint.every.steps=1")
     content = record(workdir / "here")
     (workdir / "here/run.json").write_text(json.dumps({**content, "status": "running"}))
@@ -393,6 +395,8 @@ def test_a_damaged_checkpoint_is_told_with_its_reason(workdir: Path) -> None:
         f"{Path('here/checkpoints/ckpt-2.index').stat().st_size}"
     }
     assert "ckpt-3 is damaged (ckpt-3.index has 0 bytes" in (workdir / "here/run.log").read_text()
+    told = "    damaged, now here/checkpoints/corrupt/ckpt-3: ckpt-3.index has 0 bytes instead of"
+    assert told in cli("show", "here").out
 
 
 def test_a_sitting_that_has_lost_all_tells_what_was_set_aside(workdir: Path) -> None:
