@@ -18,7 +18,7 @@ COMPILE := $(BIN)/uv --no-config pip compile --universal --python-version 3.11 -
 	--generate-hashes --custom-compile-command "make lock" --quiet $(LOCK_ARGS)
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format types lock wheel clean
+.PHONY: help run test chaos lint format types lock wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ run: $(VENV)/installed ## run the main job; ARGS="..." are config overrides
 
 test: lint types ## lint, types and every test; TEST_ARGS="..." go to pytest
 	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal $(TEST_ARGS)
+
+chaos: $(VENV)/installed ## kill, fail and damage runs in every way there is; Linux, about 20 minutes
+	$(BIN)/python -m pytest --chaos --chaos-report chaos.md -n $(TEST_JOBS) --dist worksteal $(TEST_ARGS) tests/chaos
 
 lint: $(VENV)/installed ## check style and formatting
 	$(BIN)/python -m ruff check .
