@@ -10,6 +10,7 @@ from pathlib import Path
 from runner.checkpoint.manifest import Manifest, read_manifests
 from runner.config.changes import change_from_json
 from runner.errors import ConfigError, UserError, suggestion
+from runner.record import RunRecord, Sitting
 from runner.report.console import plain_console
 from runner.report.tables import (
     change_lines,
@@ -20,7 +21,7 @@ from runner.report.tables import (
     run_table,
     shown_path,
 )
-from runner.rundir import RunDirectory, RunRecord, Sitting, find_runs
+from runner.rundir import RunDirectory, find_runs
 
 _OUTPUTS = Path("outputs")
 _MAX_WATCHED = 32

@@ -14,7 +14,8 @@ from runner.config.hydra import plain
 from runner.config.obstacles import Reached
 from runner.config.saved import recompose, saved_config
 from runner.errors import ConfigError
-from runner.rundir import RunDirectory, RunDirectoryError, RunRecord
+from runner.record import RunRecord
+from runner.rundir import RunDirectory, RunDirectoryError
 
 _REQUEST = "run.max_time"
 """What is asked of one sitting alone."""

@@ -7,31 +7,29 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
-import socket
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from runner import events, numerics, provenance, quiet
+from runner import numerics, provenance, quiet
 from runner.checkpoint.manifest import read_manifests
-from runner.checkpoint.spec import RESTORE_WORDS
 from runner.config import Experiment
 from runner.engine.spec import available_cores
-from runner.errors import ConfigError, Invalid, UserError, suggestion
+from runner.errors import ConfigError
 from runner.files import writing
-from runner.interrupt import Interrupted, StopRequest, duration_s
+from runner.interrupt import StopRequest, duration_s
 from runner.lock import Lock
 from runner.observer import SessionObserver
+from runner.preflight import check_outside_world
+from runner.record import RunRecord, rebuilt
+from runner.recording import Recording, compare_numerics, enter_sitting
 from runner.results import Result
 from runner.resumption import Resumption
-from runner.rundir import RunDirectory, RunDirectoryError, RunRecord, Sitting, point_latest, rebuilt
+from runner.rundir import RunDirectory, RunDirectoryError, point_latest
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +61,7 @@ def run(launch: Launch, observer: SessionObserver) -> Result:
     if recalled is not None:
         return recalled
     try:
-        _check_outside_world(launch.experiment)
+        check_outside_world(launch.experiment)
     except ConfigError:
         directory.remove_if_empty()  # Hydra makes it before it calls the runner.
         raise
@@ -115,7 +113,7 @@ def _sit(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> 
         directory.keep_config(_without_requests(launch.config), launch.overrides, launch.hydra)
     point_latest(directory.path)
     record = directory.read() or RunRecord(id=launch.id, name=experiment.name)
-    changed = _describe(record, experiment)
+    changed = enter_sitting(record, experiment)
     if launch.resumption:
         launch.resumption.enter(record)
     observer.started(experiment, directory.path, changed=changed)
@@ -125,7 +123,7 @@ def _sit(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> 
     stop = StopRequest(
         max_time_s=None if max_time is None else duration_s(max_time), notify=observer.stopping
     )
-    with _Recording(directory, record), _closing(observer), stop.on_signals():
+    with Recording(directory, record), _closing(observer), stop.on_signals():
         result = _work(experiment, directory, record, observer, stop)
         record.result = result.as_json()
     observer.finished(result)
@@ -144,7 +142,7 @@ def _mend(launch: Launch, directory: RunDirectory) -> None:
     Raises:
         RunDirectoryError: it is not readable, and nothing else says that this is the run.
     """
-    if _readable(directory) is not None:
+    if launch.experiment.run.fresh or _readable(directory) is not None:
         return
     manifests = read_manifests(Path(launch.experiment.checkpoint.directory))
     own = [manifest for manifest in manifests if manifest.run == launch.id]
@@ -157,42 +155,6 @@ def _mend(launch: Launch, directory: RunDirectory) -> None:
         log.warning("run.json was damaged: it now stands in %s, and a new one is begun", aside)
     if own:
         directory.write(rebuilt(own[-1], name=launch.experiment.name))
-
-
-class _Recording:
-    """Keeps run.json true to a sitting, however it ends.
-
-    One that changes the run is entered by the worker, once the state has taken the changes: a run
-    that cannot take them stays as it was.
-    """
-
-    def __init__(self, directory: RunDirectory, record: RunRecord) -> None:
-        self._directory = directory
-        self._record = record
-
-    def __enter__(self) -> None:
-        self._record.status = "running"
-        if not self._record.sittings[-1].changes:
-            self._directory.write(self._record)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: Any
-    ) -> None:
-        record, sitting = self._record, self._record.sittings[-1]
-        if sitting.changes and sitting.from_step is None:
-            log.info("the run could not be changed", exc_info=error)
-            return
-        sitting.ended = _timestamp()
-        if error is None:
-            record.status, sitting.outcome = "finished", "finished"
-        elif isinstance(error, Interrupted | KeyboardInterrupt):
-            record.status, sitting.outcome = "stopped", str(error) or "interrupted"
-        else:
-            record.status, sitting.outcome = "failed", f"{type(error).__name__}: {error}"
-            log.info("the sitting failed", exc_info=error)
-        # What went wrong before counts for more than that it cannot be written down.
-        with suppress(UserError) if error is not None else nullcontext():
-            self._directory.write(record)
 
 
 @contextmanager
@@ -229,20 +191,11 @@ def _work(
         built = build(experiment, threads=threads)
         messages.startup_is_over()
         present = numerics.describe(experiment.engine, threads=threads, devices=devices())
-        _compare_numerics(record, present)
+        compare_numerics(record, present)
         worker = Worker(
             experiment, built, directory=directory, record=record, observer=observer, stop=stop
         )
         return worker.work()
-
-
-def _compare_numerics(record: RunRecord, present: dict[str, Any]) -> None:
-    """Keeps to what the first sitting chose, and tells of what cannot be kept to."""
-    record.numerics = record.numerics or present
-    reasons = numerics.differences(record.numerics, present)
-    record.sittings[-1].not_identical = reasons
-    for reason in reasons:
-        log.warning("not bit-identical to the run so far because %s", reason)
 
 
 def _move_aside(directory: RunDirectory, observer: SessionObserver) -> None:
@@ -264,67 +217,3 @@ def _check_same_run(launch: Launch, record: RunRecord, directory: RunDirectory) 
             f"run.dir={directory.path}: resumed since with {', '.join(record.departures)}; "
             f"runner resume {directory.path} goes on so, run.fresh=true moves it aside and starts over"
         )
-
-
-def _check_outside_world(experiment: Experiment) -> None:
-    """Files that the config names, looked at before TensorFlow takes its seconds to start."""
-    try:
-        experiment.data.check()
-    except Invalid as error:
-        raise ConfigError(f"data.{error}") from error
-    _check_restore(experiment)
-    if experiment.tracking.tensorboard:
-        events.check_available()
-
-
-def _check_restore(experiment: Experiment) -> None:
-    spec = experiment.checkpoint
-    places: dict[str, object] = {"checkpoint.restore": spec.restore}
-    for name, phase in experiment.phases.items():
-        places[f"phases.{name}.restore"] = getattr(phase, "restore", None)
-    for key, which in places.items():
-        if isinstance(which, str) and which not in RESTORE_WORDS and not _has_index(Path(which)):
-            reason = f"there is no file {which}.index; {suggestion(which, RESTORE_WORDS)}"
-            raise ConfigError(f"{key}={which}: {reason}, a number, or a path without .index")
-    own = Path(experiment.run.dir) in Path(spec.directory).parents
-    if (
-        experiment.measures_what_it_starts_from
-        and own
-        and spec.restore in ("auto", "none", "latest", "best")
-    ):
-        raise ConfigError(
-            f"checkpoint.restore={spec.restore}: no phase trains, and a new run has no checkpoint to "
-            "evaluate; give checkpoint.restore=PATH, or use runner evaluate RUN"
-        )
-
-
-def _has_index(path: Path) -> bool:
-    return path.with_name(f"{path.name}.index").is_file()
-
-
-def _describe(record: RunRecord, experiment: Experiment) -> list[str]:
-    """Enters this sitting and what it runs on; returns the files that changed since the last one."""
-    sources = provenance.source_hashes(experiment)
-    changed = provenance.changed(record.sources, sources) if record.sittings else []
-    sitting = Sitting(
-        started=_timestamp(),
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        command=sys.argv,
-        changed_sources=changed,
-    )
-    record.sittings.append(sitting)
-    record.sources = sources
-    record.versions = provenance.versions()
-    record.machine = provenance.machine()
-    record.git = provenance.git()
-    place = os.path.relpath(experiment.checkpoint.directory, experiment.run.dir)
-    is_outside = place.startswith("..")
-    record.checkpoint_directory = (
-        str(Path(experiment.checkpoint.directory).absolute()) if is_outside else place
-    )
-    return changed
-
-
-def _timestamp() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

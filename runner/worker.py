@@ -18,9 +18,10 @@ from runner.experiment import Built
 from runner.interrupt import Interrupted, StopRequest
 from runner.observer import SessionObserver
 from runner.phases import Given, Row
+from runner.record import RunRecord
 from runner.results import Result, last_values
 from runner.rows import Rows
-from runner.rundir import RunDirectory, RunRecord
+from runner.rundir import RunDirectory
 from runner.state import Record
 
 log = logging.getLogger(__name__)

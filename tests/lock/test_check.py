@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from runner.lock import LockedError
-from runner.rundir import RunDirectory, RunRecord
+from runner.record import RunRecord
+from runner.rundir import RunDirectory
 
 
 class Beats(threading.Event):

@@ -12,7 +12,8 @@ import pytest
 
 from runner.lock import Lock, LockedError
 from runner.lock.owner import Owner, this_host
-from runner.rundir import RunDirectory, RunDirectoryError, RunRecord
+from runner.record import RunRecord
+from runner.rundir import RunDirectory, RunDirectoryError
 
 
 def refused(lock: Lock, match: str) -> None:

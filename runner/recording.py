@@ -1,0 +1,94 @@
+"""Keeping run.json true to a sitting: who works on the run, on what, and how it ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from contextlib import nullcontext, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from runner import numerics, provenance
+from runner.config import Experiment
+from runner.errors import UserError
+from runner.interrupt import Interrupted
+from runner.record import RunRecord, Sitting
+from runner.rundir import RunDirectory
+
+log = logging.getLogger(__name__)
+
+
+def enter_sitting(record: RunRecord, experiment: Experiment) -> list[str]:
+    """Enters this sitting and what it runs on; returns the files that changed since the last one."""
+    sources = provenance.source_hashes(experiment)
+    changed = provenance.changed(record.sources, sources) if record.sources else []
+    sitting = Sitting(
+        started=_timestamp(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        command=sys.argv,
+        changed_sources=changed,
+    )
+    record.sittings.append(sitting)
+    record.sources = sources
+    record.versions = provenance.versions()
+    record.machine = provenance.machine()
+    record.git = provenance.git()
+    place = os.path.relpath(experiment.checkpoint.directory, experiment.run.dir)
+    is_outside = place.startswith("..")
+    record.checkpoint_directory = (
+        str(Path(experiment.checkpoint.directory).absolute()) if is_outside else place
+    )
+    return changed
+
+
+def compare_numerics(record: RunRecord, present: dict[str, Any]) -> None:
+    """Keeps to what the first sitting chose, and tells of what cannot be kept to."""
+    record.numerics = record.numerics or present
+    reasons = numerics.differences(record.numerics, present)
+    record.sittings[-1].not_identical = reasons
+    for reason in reasons:
+        log.warning("not bit-identical to the run so far because %s", reason)
+
+
+class Recording:
+    """Keeps run.json true to a sitting, however it ends.
+
+    One that changes the run is entered by the worker, once the state has taken the changes: a run
+    that cannot take them stays as it was.
+    """
+
+    def __init__(self, directory: RunDirectory, record: RunRecord) -> None:
+        self._directory = directory
+        self._record = record
+
+    def __enter__(self) -> None:
+        self._record.status = "running"
+        if not self._record.sittings[-1].changes:
+            self._directory.write(self._record)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: Any
+    ) -> None:
+        record, sitting = self._record, self._record.sittings[-1]
+        if sitting.changes and sitting.from_step is None:
+            log.info("the run could not be changed", exc_info=error)
+            return
+        sitting.ended = _timestamp()
+        if error is None:
+            record.status, sitting.outcome = "finished", "finished"
+        elif isinstance(error, Interrupted | KeyboardInterrupt):
+            record.status, sitting.outcome = "stopped", str(error) or "interrupted"
+        else:
+            record.status, sitting.outcome = "failed", f"{type(error).__name__}: {error}"
+            log.info("the sitting failed", exc_info=error)
+        # What went wrong before counts for more than that it cannot be written down.
+        with suppress(UserError) if error is not None else nullcontext():
+            self._directory.write(record)
+
+
+def _timestamp() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
