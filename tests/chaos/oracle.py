@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
+from runner.checkpoint.manifest import read_manifests
+from runner.rows import WALL_CLOCK
 from tests.chaos.tally import Different
 from tests.checkpoint.conftest import tree
 
@@ -41,3 +45,55 @@ def check_same_tree(directory: Path, straight: Path) -> None:
     found = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
     lacking, more = sorted(theirs.keys() - ours.keys()), sorted(ours.keys() - theirs.keys())
     raise Different(f"differs in {found}; lacks {lacking}; has {more} more")
+
+
+def result_of(run: Path) -> dict[str, Any]:
+    """What came out of a run: rows, manifests and result but for the wall clock, tensors as bytes."""
+    checkpoints = run / "checkpoints"
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    manifests = [vars(one) for one in read_manifests(checkpoints)]
+    state = tf.train.get_checkpoint_state(str(checkpoints))
+    record = json.loads((run / "run.json").read_bytes())
+    files = tree(checkpoints)
+    return {
+        "rows": [_without(json.loads(line), *WALL_CLOCK) for line in lines],
+        "copied rows": (run / ".metrics.jsonl").read_text().splitlines() == lines,
+        "manifests": [_without(one, "saved_at", "begun_at") for one in manifests],
+        "listed": [Path(path).name for path in state.all_model_checkpoint_paths],
+        "latest": Path(state.model_checkpoint_path).name,
+        "tensors": {name: data for name, data in files.items() if ".data-" in name},
+        "files": sorted(files),
+        "status": record["status"],
+        "result": record["result"],
+    }
+
+
+def check_same_result(run: Path, straight: dict[str, Any]) -> None:
+    """The run came to the result of another.
+
+    Raises:
+        Different: it did not.
+    """
+    found = result_of(run)
+    if different := [name for name in straight if found[name] != straight[name]]:
+        raise Different(f"differs in {', '.join(different)}")
+
+
+def latest_fault(checkpoints: Path) -> str | None:
+    """Why plain TensorFlow cannot read the whole of the latest checkpoint; None if it can."""
+    if not any(checkpoints.glob("*.json")):
+        return None
+    latest = tf.train.latest_checkpoint(str(checkpoints))
+    if latest is None:
+        return "plain TensorFlow finds no checkpoint any more"
+    try:
+        reader = tf.train.load_checkpoint(latest)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except (tf.errors.OpError, ValueError, IndexError) as error:
+        return f"{latest}: {error}"
+    return None
+
+
+def _without(content: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if name not in names}

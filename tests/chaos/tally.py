@@ -28,8 +28,8 @@ class Tally:
         """Adds the counts of another process."""
         for fault, row in counts.items():
             mine = self._row(fault)
-            for name in COUNTS:
-                mine[name] += row[name]
+            for name, count in row.items():
+                mine[name] = mine.get(name, 0) + count
 
     @contextmanager
     def fault(self, name: str) -> Iterator[Cases]:
@@ -52,6 +52,9 @@ class Tally:
         otherwise = [f"{fault} {row['otherwise']}" for fault, row in self if row["otherwise"]]
         if otherwise:
             lines += ["", f"Cases that failed otherwise: {', '.join(otherwise)}."]
+        for fault, row in self:
+            places = [f"{name} {row[name]}" for name in row if name not in COUNTS]
+            lines += ["", f"{fault}, by place: {', '.join(places)}."] if places else []
         return "\n".join(lines) + "\n"
 
     def __iter__(self) -> Iterator[tuple[str, dict[str, int]]]:
@@ -69,11 +72,19 @@ class Cases:
         self.tried = 0
         self.failed: list[str] = []
 
+    def place(self, name: str) -> None:
+        """Counts where a case took place, to be told below the table."""
+        self._row[name] = self._row.get(name, 0) + 1
+
     @contextmanager
-    def case(self, label: object) -> Iterator[None]:
-        """One case: a failure inside the block is counted and kept for the end."""
-        self.tried += 1
-        self._row["tried"] += 1
+    def case(self, label: object, *, size: int = 1) -> Iterator[None]:
+        """One case: a failure inside the block is counted and kept for the end.
+
+        Args:
+            size: how many faults it is made of, if there were several in a row.
+        """
+        self.tried += size
+        self._row["tried"] += size
         try:
             yield
         except Exception as error:

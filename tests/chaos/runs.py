@@ -1,0 +1,108 @@
+"""Real runs in processes of their own, and where in the run one of them was killed."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+COMMAND = (
+    "run.dir=run",
+    "engine.limit_steps=24",
+    "checkpoint.every.steps=3",
+    "checkpoint.max_to_keep=2",
+    "tracking.log_every.steps=4",
+    "phases.train.evaluate.every={steps: 5, epochs: null}",
+    "+phases.more={_target_: runner.phases.Train, data: train, until: {steps: 12}}",
+    "+phases.test={_target_: runner.phases.Evaluate, data: test, restore: best}",
+)
+"""Two phases that train, each followed by one that evaluates the best checkpoint; many saves."""
+
+_TARGET = "tests.chaos.odd_models"
+_OWN = ("model=own", "+model.shape=${data.shape}", "+model.outputs=${data.outputs}")
+CONFIGS = {
+    "dropout and batch normalization": (*_OWN, f"model._target_={_TARGET}.normed"),
+    "recurrent dropout": (*_OWN, f"model._target_={_TARGET}.recurrent"),
+    "layers in a list and a dict": (*_OWN, f"model._target_={_TARGET}.Listed"),
+    "Adam with averaged weights and accumulated gradients": (
+        "model.hidden=[32]",
+        "+optimizer.use_ema=true",
+        "+optimizer.gradient_accumulation_steps=3",
+    ),
+    "a scaled loss": ("model.hidden=[32]", "engine.dtype_policy=mixed_float16"),
+}
+"""Overrides, by what is special about the state."""
+
+START_UP = "start-up"
+STAGES = (
+    START_UP,
+    "restore",
+    "train",
+    "evaluation",
+    "save",
+    "between phases",
+    "after the last phase",
+)
+"""Where a run can be killed."""
+
+
+def command(directory: Path, *overrides: str) -> tuple[int, str]:
+    """What the command line does in ``directory``; returns the exit code and standard error.
+
+    For a process of its own. Every beginning of a stage is told in run.log.
+    """
+    os.chdir(directory)
+    error = Path("stderr")
+    for path, descriptor in ((Path("stdout"), 1), (error, 2)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    _tell_stages()
+    from runner.cli import run_command
+
+    return run_command(overrides), error.read_text()
+
+
+def stage_of(log: Path, *, since: int) -> str:
+    """Where the process was that wrote all but the first ``since`` bytes of run.log."""
+    content = log.read_bytes()[since:].decode(errors="replace") if log.exists() else ""
+    told = re.findall(r"INFO runner\.chaos: (.+)\n", content)
+    return told[-1] if told else START_UP
+
+
+def _tell_stages() -> None:
+    from runner.checkpoint.store import CheckpointStore
+    from runner.engine.engine import Engine
+    from runner.phases import Evaluate, Train
+    from runner.worker import Worker
+
+    under_way = ["after the last phase"]
+    stages: list[tuple[str, Any, str]] = [
+        ("between phases", Worker, "work"),
+        ("restore", Worker, "_start"),
+        ("train", Train, "run"),
+        ("evaluation", Evaluate, "run"),
+        ("evaluation", Engine, "evaluate"),
+        ("save", CheckpointStore, "save"),
+    ]
+    for stage, owner, name in stages:
+        setattr(owner, name, _telling(getattr(owner, name), stage, under_way))
+
+
+def _telling(method: Callable[..., Any], stage: str, under_way: list[str]) -> Callable[..., Any]:
+    """The method; it tells its stage when it begins, and the one around it when it ends."""
+    tell = logging.getLogger("runner.chaos").info
+
+    @functools.wraps(method)
+    def telling(*arguments: Any, **options: Any) -> Any:
+        under_way.append(stage)
+        tell(stage)
+        try:
+            return method(*arguments, **options)
+        finally:
+            under_way.pop()
+            tell(under_way[-1])
+
+    return telling
