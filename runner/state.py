@@ -21,6 +21,8 @@ from runner.errors import ConfigError, suggestion
 class Record:
     """Where the run stands, besides the step. Holds nothing that a second run would have otherwise."""
 
+    run: str | None = None
+    """The id of the run, by which its checkpoints are known where their manifests are lost."""
     phase: str | None = None
     """The phase at work."""
     phase_start: int = 0

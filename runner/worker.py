@@ -119,8 +119,9 @@ class Worker:
         checkpoint = self._store.start(fresh=self._starts_over())
         if checkpoint is not None:
             manifest = self._store.restore(checkpoint)
-            is_own = manifest is not None and manifest.run == self._record.id
-            self._place(manifest, is_own=is_own)
+            saved_by = manifest.run if manifest else self._state.progress.record.run
+            self._place(manifest, is_own=saved_by == self._record.id)
+        self._state.progress.record.run = self._record.id
         return checkpoint
 
     def _cut_rows(self) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from runner.checkpoint.manifest import SUFFIX, Manifest, manifest_files, read_manifest
 from runner.checkpoint.pointer import NAME as POINTER
 from runner.checkpoint.pointer import pointed_to, pointer_to
-from runner.checkpoint.reading import files_of
+from runner.checkpoint.reading import files_of, owner
 from runner.checkpoint.retention import retained
 from runner.checkpoint.spec import CheckpointSpec
 from runner.checkpoint.staging import MARK, Staging
@@ -61,6 +61,8 @@ class CheckpointDirectory:
             # Whose an unreadable manifest is can be told only where all the rest are this run's.
             faults.update(self.unreadable)
             self.unreadable = {}
+        if self.own:
+            faults.update(dict.fromkeys(self._without_manifest(), "its manifest is missing"))
         self.set_aside({name: fault for name, fault in faults.items() if fault is not None})
 
     def finish_interrupted(self) -> None:
@@ -202,6 +204,11 @@ class CheckpointDirectory:
             for name, one in found.items()
             if isinstance(one, str) and _prefix(name) in prefixes
         }
+
+    def _without_manifest(self) -> list[str]:
+        """This run's checkpoints whose manifest is gone, by what they hold themselves."""
+        lone = [name for name in self.names() if not (self.path / f"{name}{SUFFIX}").exists()]
+        return [name for name in lone if owner(self.path / name) == self._run]
 
     def _fault(self, one: Manifest) -> str | None:
         """Those that ``max_to_keep`` counts are read whole, so that it counts intact ones only."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ _GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _PATTERN = set("*?[]\\")
 _COUNTER = "save_counter"
 _VARIABLE = "VARIABLE_VALUE"
+_RECORD = "/_record/.ATTRIBUTES/py_state"
 
 
 @contextmanager
@@ -129,6 +131,15 @@ def fault_in(path: Path) -> str | None:
                 reader.get_tensor(name)
     except CheckpointError as error:
         return str(error)
+    return None
+
+
+def owner(path: Path) -> str | None:
+    """The id of the run that saved it, if that can be read and the progress is in it."""
+    with suppress(CheckpointError), opened(path) as reader:
+        names = reader.get_variable_to_shape_map()
+        records = (reader.get_tensor(name) for name in names if name.endswith(_RECORD))
+        return next((json.loads(record).get("run") for record in records), None)
     return None
 
 
