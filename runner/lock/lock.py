@@ -47,7 +47,8 @@ class Lock:
 
     A dead owner on this host is succeeded at once, flock or not; one on another host, in another
     container or from before a reboot after 30 seconds without a touch. Clocks are never compared.
-    An owner that lives, but was suspended or cut off for so long, loses the lock: `check` says so.
+    An owner that lives, but was suspended or cut off for so long, loses the lock, and `check` keeps
+    it from writing; unless it was suspended in the very instant between the two.
 
     Args:
         path: the file ``.lock`` in the run directory, which is there.

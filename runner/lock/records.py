@@ -53,7 +53,7 @@ class Records:
                 file.write(owner.as_bytes())
         except OSError:
             with suppress(OSError):
-                self._file(number).unlink()
+                self.remove(number)
             raise
 
     def names(self, number: int, owner: Owner) -> bool:
@@ -68,12 +68,11 @@ class Records:
         os.utime(self._file(number))
 
     def remove(self, number: int) -> None:
-        """Removes the record if it can be."""
-        with suppress(OSError):
-            self._file(number).unlink()
+        """Removes the record; one that is gone already is no error."""
+        self._file(number).unlink(missing_ok=True)
 
     def remove_below(self, number: int) -> None:
-        """Removes the records that no longer count."""
+        """Removes the records that no longer count, by which their owners see that they do not."""
         for lower in self._numbers():
             if lower < number:
                 self.remove(lower)

@@ -102,12 +102,12 @@ def test_a_record_that_is_just_being_written_is_of_a_live_owner(shared: Any) -> 
         raise AssertionError("two have the lock")
 
 
-def test_a_directory_in_the_place_of_a_record_is_passed_over(shared: Any) -> None:
+def test_a_record_that_cannot_be_removed_lets_nobody_in(shared: Any) -> None:
+    """Its owner would not see that it has been succeeded."""
     shared.record(7).mkdir()
-    lock = shared.on("hostB")
-    with lock.held():
-        lock.check()
-        assert shared.names() == {".lock", ".lock.7", ".lock.8"}
+    with pytest.raises(OSError, match=r"\.lock\.7"), shared.on("hostB").held():
+        raise AssertionError("it was let in")
+    assert shared.names() == {".lock", ".lock.7"}
 
 
 def test_control_c_ends_the_waiting_and_leaves_everything_as_it_was(shared: Any) -> None:
