@@ -170,7 +170,7 @@ class Lock:
         try:
             others = self._records.highest(but=number)
             # A dead owner may have woken up, or this process have slept since it looked.
-            if others not in (None, after) or not self._is_owned():
+            if others not in (None, after):
                 raise self._refusal(others)
             self._records.remove_below(number)
             yield

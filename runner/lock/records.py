@@ -10,8 +10,6 @@ from pathlib import Path
 
 from runner.lock.owner import Owner
 
-_MAX_BYTES = 4096
-
 
 @dataclass(frozen=True)
 class Record:
@@ -91,8 +89,8 @@ class Records:
     def _read(self, number: int) -> Record:
         path, content, touched_ns = self._file(number), b"", None
         # Opened first: it makes NFS ask the server, where the time alone may come from a cache.
-        with suppress(OSError), path.open("rb") as file:
-            content = file.read(_MAX_BYTES)
+        with suppress(OSError):
+            content = path.read_bytes()
         with suppress(FileNotFoundError):
             touched_ns = path.stat().st_mtime_ns
         return Record(number, Owner.read(content), touched_ns)
