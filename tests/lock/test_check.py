@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runner.lock import LockedError
+from runner.lock import Lock, LockedError
 from runner.record import RunRecord
 from runner.rundir import RunDirectory
 
@@ -70,6 +70,21 @@ def test_the_thread_ends_with_the_block_and_keeps_no_process_alive(shared: Any) 
         (thread,) = set(threading.enumerate()) - before
         assert thread.daemon
     assert not thread.is_alive()
+
+
+def test_the_record_stands_until_the_thread_has_ended(
+    shared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    def linger(_: Lock, over: threading.Event) -> None:
+        over.wait()
+        seen.extend(shared.record().exists() for _ in range(1000))
+
+    monkeypatch.setattr(Lock, "_beat", linger)
+    with shared.here().held():
+        pass
+    assert seen == [True] * 1000
 
 
 def test_one_that_was_taken_for_dead_is_told_so_and_takes_nothing_back(

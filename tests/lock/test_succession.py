@@ -38,7 +38,7 @@ def test_a_release_ends_the_waiting(shared: Any, no_flock: None) -> None:
 
 def test_a_restarted_host_and_a_container_of_the_same_name_are_others(shared: Any) -> None:
     here = this_host()
-    shared.leave(type(here)(here.name, "another boot"))
+    shared.leave(type(here)(here.name, "another boot"), pid=2**22 + 1)
     with Lock(shared.path, sleep=shared.on("hostB")._sleep).held():
         assert shared.slept_s == 30.0
 
