@@ -40,6 +40,7 @@ class RunDirectory:
         self.rows_copy = path / ".metrics.jsonl"
         self.log = path / "run.log"
         self.lock = Lock(path / _LOCK)
+        self._locks = [self.lock]
 
     def read(self) -> RunRecord | None:
         """The content of run.json, or None if there is none.
@@ -66,7 +67,7 @@ class RunDirectory:
             UnwritableError: it cannot be written.
             LockedError: the run is not, or no longer, this process's.
         """
-        self.lock.check()
+        self.check()
         text = json.dumps(asdict(record), indent=2) + "\n"
         path = self.path / "run.json"
         with writing(path):
@@ -117,27 +118,42 @@ class RunDirectory:
         return aside
 
     @contextmanager
-    def locked(self, *, notify: Callable[[str], None] = lambda reason: None) -> Iterator[Lock]:
+    def locked(
+        self, *, also: Path | None = None, notify: Callable[[str], None] = lambda reason: None
+    ) -> Iterator[None]:
         """Creates the directory and keeps other runners out of it for the length of a block.
 
         A dead runner keeps nobody out; see `Lock`.
 
         Args:
+            also: a second lock, in a directory that the run shares with others.
             notify: is told if it takes some time to see whether an earlier runner is dead.
 
         Raises:
             LockedError: another runner is at work on it.
             RunDirectoryError: it cannot be written.
         """
+        locks = {self.path: self.lock} | ({also.parent: Lock(also)} if also else {})
+        self._locks = list(locks.values())
         with ExitStack() as stack:
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(self.lock.held(notify=notify))
-            except OSError as error:
-                raise RunDirectoryError(
-                    f"{self.path.absolute()} cannot be used: {error.strerror}; give run.dir=..."
-                ) from error
-            yield self.lock
+            for place, lock in locks.items():
+                try:
+                    place.mkdir(parents=True, exist_ok=True)
+                    stack.enter_context(lock.held(notify=notify))
+                except OSError as error:
+                    raise RunDirectoryError(
+                        f"{place.absolute()} cannot be used: {error.strerror}; give run.dir=..."
+                    ) from error
+            yield
+
+    def check(self) -> None:
+        """Makes sure that the run still is this process's; to be asked before anything is written.
+
+        Raises:
+            LockedError: another process has taken it over.
+        """
+        for lock in self._locks:
+            lock.check()
 
     def is_locked(self) -> bool:
         """Whether a runner is at work on it."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,7 @@ from runner.checkpoint.manifest import read_manifests
 from runner.config import Experiment
 from runner.engine.spec import available_cores
 from runner.errors import ConfigError
-from runner.files import writing
 from runner.interrupt import StopRequest, duration_s
-from runner.lock import Lock
 from runner.observer import SessionObserver
 from runner.preflight import check_outside_world
 from runner.record import RunRecord, rebuilt
@@ -66,8 +64,7 @@ def run(launch: Launch, observer: SessionObserver) -> Result:
         directory.remove_if_empty()  # Hydra makes it before it calls the runner.
         raise
     with (
-        directory.locked(notify=observer.waiting),
-        _checkpoints_locked(launch, notify=observer.waiting),
+        directory.locked(also=_shared_lock(launch), notify=observer.waiting),
         quiet.logging_to(directory.log),
     ):
         _mend(launch, directory)
@@ -75,19 +72,12 @@ def run(launch: Launch, observer: SessionObserver) -> Result:
         return _recall(launch, directory, observer) or _sit(launch, directory, observer)
 
 
-@contextmanager
-def _checkpoints_locked(launch: Launch, *, notify: Callable[[str], None]) -> Iterator[None]:
-    """Keeps out a run with the same id in another run directory, where both save in one place."""
+def _shared_lock(launch: Launch) -> Path | None:
+    """A run with the same id in another run directory may save in the same place: it is kept out."""
     experiment = launch.experiment
     place = Path(experiment.checkpoint.directory)
-    if not experiment.trains or place.is_relative_to(experiment.run.dir):
-        yield
-        return
-    with ExitStack() as stack:
-        with writing(place):
-            place.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(Lock(place / f".lock-{launch.id}").held(notify=notify))
-        yield
+    is_own = place.is_relative_to(experiment.run.dir)
+    return place / f".lock-{launch.id}" if experiment.trains and not is_own else None
 
 
 def _recall(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> Result | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -68,6 +69,7 @@ class Worker:
             parts,
             directory=Path(spec.directory),
             run=record.id,
+            check=directory.check,
             optional=UNTRACKED if self._state.can_lack_untracked else None,
         )
         self._unsaved: CheckpointError | None = None
@@ -213,7 +215,7 @@ class Worker:
         )
 
     def _save(self, *, epoch: float, metrics: Mapping[str, float], scheduled: bool = True) -> None:
-        self._directory.lock.check()
+        self._directory.check()
         record = self._state.progress.record
         # Rows first: a checkpoint counts on the rows it knows of.
         self._rows.sync()
@@ -225,7 +227,7 @@ class Worker:
             epoch=epoch,
             phase=str(record.phase),
             metrics=dict(metrics),
-            record=vars(record),
+            record=copy.deepcopy(vars(record)),
             numerics=self._record.numerics,
             amendments=self._record.lasting_amendments(),
         )
@@ -242,7 +244,7 @@ class Worker:
         self._observer.saved(manifest.name, is_best=manifest == self._store.best)
 
     def _write(self, row: Row) -> None:
-        self._directory.lock.check()
+        self._directory.check()
         written = self._rows.append(row)
         if self._experiment.tracking.tensorboard:
             self._events.append(written)

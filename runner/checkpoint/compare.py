@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from runner.checkpoint.graph import Variable, compared_leaves, own_name, pairs, saved_leaves
+from runner.checkpoint.graph import Pair, Variable, compared_leaves, own_name, pairs, saved_leaves
 from runner.checkpoint.reading import SavedGraph
 from runner.checkpoint.spec import UNTRACKED
 
@@ -60,13 +60,7 @@ def compare(
             differ from script to script.
     """
     found = pairs(saved, parts)
-    saved_ways, ways = saved_leaves(saved, found), compared_leaves(parts)
-    old_names = _readable(
-        [(way, (names or {}).get(way) or saved.name(node)) for way, node in saved_ways]
-    )
-    new_names = _readable([(way, own_name(part)) for way, part in ways])
-    there = {node: _there(saved, node, old_names[way]) for way, node in saved_ways}
-    here = {id(part): _here(part, new_names[way]) for way, part in ways}
+    there, here = _saved(saved, found, names or {}), _present(parts)
     both = [
         (there[pair.node], here[id(pair.part)])
         for pair in found
@@ -120,6 +114,20 @@ class _Here(_Leaf):
 
 
 _Both = Sequence[tuple[_There, _Here]]
+
+
+def _saved(saved: SavedGraph, found: list[Pair], names: Mapping[str, str]) -> dict[int, _There]:
+    """What the checkpoint holds, by node."""
+    ways = saved_leaves(saved, found)
+    readable = _readable([(way, names.get(way) or saved.name(node)) for way, node in ways])
+    return {node: _there(saved, node, readable[way]) for way, node in ways}
+
+
+def _present(parts: Mapping[str, Any]) -> dict[int, _Here]:
+    """What is there to receive it, by identity."""
+    ways = compared_leaves(parts)
+    readable = _readable([(way, own_name(part)) for way, part in ways])
+    return {id(part): _here(part, readable[way]) for way, part in ways}
 
 
 def _there(saved: SavedGraph, node: int, name: str) -> _There:

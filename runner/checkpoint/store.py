@@ -59,6 +59,7 @@ class CheckpointStore:
         directory: where the files stand; see `CheckpointDirectory`.
         run: the id of the run; checkpoints of other runs in the same directory are left alone.
         optional: a key that a checkpoint of a script may lack.
+        check: raises if the run is no longer this process's; asked before a save is published.
         now: seconds since 1970.
     """
 
@@ -70,6 +71,7 @@ class CheckpointStore:
         directory: Path,
         run: str,
         optional: str | None = None,
+        check: Callable[[], None] = lambda: None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.directory = directory
@@ -78,6 +80,7 @@ class CheckpointStore:
         self._spec = spec
         self._run = run
         self._optional = optional
+        self._check = check
         self._now = now
         self._parts = parts
         self._checkpoint = tf.train.Checkpoint(**parts)
@@ -131,6 +134,7 @@ class CheckpointStore:
         with self._told(f"{self.directory / name} could not be saved"):
             self._files.check_free(name)
             manifest = self._stage(name, number, order, moment)
+            self._check()
             self._files.publish(manifest)
         self._count_from(manifest)
         return manifest

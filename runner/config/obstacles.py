@@ -82,9 +82,9 @@ def _phase_obstacle(case: Case, place: Place) -> str | None:
         return None if is_in_order else f"{names} have begun; leave them in front, in their order"
     name = place[1]
     if name in reached.done:
-        return f"phase {name} is over; leave it as it was, or {_OTHER_RUN}"
+        return f"phase {name} is over; leave it as it was, or start another run"
     if name in begun and (name not in after or place[2:] == ("_target_",)):
-        return f"phase {name} has begun; leave it in its place, or {_OTHER_RUN}"
+        return f"phase {name} has begun; leave it in its place, or start another run"
     if name not in before and not is_in_order and name in after[: len(begun)]:
         return f"it would stand in front of {begun[-1]}, which has begun; put it behind"
     return None

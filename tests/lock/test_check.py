@@ -98,9 +98,9 @@ def test_one_that_was_taken_for_dead_is_told_so_and_takes_nothing_back(
                 "wait for that one, or give run.dir="
             )
             with pytest.raises(LockedError, match=told):
-                lock.check()
+                directory.check()
         with pytest.raises(LockedError, match="not locked by this process, or not any more; noth"):
-            lock.check()
+            directory.check()
         shared.leave(shared.host("hostD"))
     assert shared.names() == {".lock", ".lock.1"}
 
@@ -110,22 +110,22 @@ def test_a_lock_that_was_removed_with_its_directory_is_lost(shared: Any) -> None
     with lock.held():
         shared.directory.rename(shared.directory.with_name("elsewhere"))
         with pytest.raises(LockedError, match="not locked by this process, or not any more"):
-            lock.check()
+            directory.check()
         shared.directory.mkdir()
         with pytest.raises(LockedError, match="not locked by this process, or not any more"):
-            lock.check()
+            directory.check()
 
 
 def test_nothing_is_written_without_the_lock(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path / "run")
     with pytest.raises(LockedError, match="not locked by this process"):
         directory.write(RunRecord(id="a", name="b"))
-    with directory.locked() as lock:
+    with directory.locked():
         directory.write(RunRecord(id="a", name="b"))
         before = (tmp_path / "run/run.json").read_bytes()
         (tmp_path / "run/.lock.1").unlink()
         with pytest.raises(LockedError):
-            lock.check()
+            directory.check()
         with pytest.raises(LockedError):
             directory.write(RunRecord(id="a", name="c"))
     assert (tmp_path / "run/run.json").read_bytes() == before
