@@ -7,13 +7,14 @@ import logging
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 COMMAND = (
     "run.dir=run",
     "engine.limit_steps=24",
-    "checkpoint.every.steps=3",
+    "checkpoint.every.steps=1",
     "checkpoint.max_to_keep=2",
     "tracking.log_every.steps=4",
     "phases.train.evaluate.every={steps: 5, epochs: null}",
@@ -37,6 +38,7 @@ CONFIGS = {
 }
 """Overrides, by what is special about the state."""
 
+_MOST_READ = 1 << 16  # What a pipe holds.
 START_UP = "start-up"
 STAGES = (
     START_UP,
@@ -56,13 +58,18 @@ def command(directory: Path, *overrides: str) -> tuple[int, str]:
     For a process of its own. Every beginning of a stage is told in run.log.
     """
     os.chdir(directory)
-    error = Path("stderr")
-    for path, descriptor in ((Path("stdout"), 1), (error, 2)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    # Not a file, which a full disk or a limit would keep from being written.
+    read, write = os.pipe()
+    os.dup2(write, 2)
+    os.set_blocking(read, False)
     _tell_stages()
     from runner.cli import run_command
 
-    return run_command(overrides), error.read_text()
+    code = run_command(overrides)
+    with suppress(BlockingIOError):
+        return code, os.read(read, _MOST_READ).decode()
+    return code, ""
 
 
 def stage_of(log: Path, *, since: int) -> str:

@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 from runner import run
+from runner.checkpoint.manifest import read_manifests
 from runner.errors import CheckpointError
 from tests.chaos.oracle import check_same_result, check_same_tree, result_of
 from tests.chaos.tally import Different, Lost, Tally
@@ -143,10 +144,13 @@ def test_manifests_of_a_run_are_gone(stopped: Path, numbers: tuple[int, ...]) ->
     for number in numbers:
         (stopped / f"checkpoints/ckpt-{number}.json").unlink()
     run(*COMMAND, "run.dir=stopped")
-    ended, straight = (result_of(stopped.with_name(name)) for name in ("stopped", "straight"))
-    lasting = [one for one in straight["manifests"] if one["number"] not in numbers]
-    assert ended["rows"] == straight["rows"]
-    assert ended["manifests"] == lasting
+    straight = stopped.with_name("straight")
+    assert result_of(stopped)["rows"] == result_of(straight)["rows"]
+    kept, wanted = (
+        {one.name: (one.fingerprint, one.order) for one in read_manifests(place / "checkpoints")}
+        for place in (stopped, straight)
+    )
+    assert kept == {name: wanted[name] for name in wanted if int(name[5:]) not in numbers}
 
 
 def _resume(damages: dict[str, Damage], stopped: Path, tally: Tally, fault: str) -> None:
@@ -159,7 +163,7 @@ def _resume(damages: dict[str, Damage], stopped: Path, tally: Tally, fault: str)
                 damage(directory)
                 run(*COMMAND, f"run.dir={directory}")
                 shutil.rmtree(directory / "checkpoints/corrupt", ignore_errors=True)
-                check_same_result(directory, straight)
+                check_same_result(result_of(directory), straight)
 
 
 def _try(damages: dict[str, Damage], found: Path, tally: Tally, fault: str, *, step: int) -> None:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -69,7 +68,7 @@ def _kill_at_random(name: str, scratch: Path, tally: Tally, *, seed: str, kills:
             _check(cases, place, overrides, killed, straight, seed=seed)
 
 
-def _straight(place: Path, overrides: tuple[str, ...]) -> tuple[dict[str, Any], float]:
+def _straight(place: Path, overrides: tuple[str, ...]) -> tuple[dict[str, str], float]:
     """The result of the run that nothing happens to, and the seconds that it took."""
     run_forked(int)  # The server of the processes is not to be waited for.
     begun = time.monotonic()
@@ -101,7 +100,7 @@ def _check(
     place: Path,
     overrides: tuple[str, ...],
     killed: list[Killed],
-    straight: dict[str, Any],
+    straight: dict[str, str],
     *,
     seed: str,
 ) -> None:
@@ -115,7 +114,7 @@ def _check(
         ended = run_forked(command, place, *overrides)
         if ended.answer is None or ended.answer[0] != 0:
             raise Lost(f"{ended.answer} {ended.error}")
-        check_same_result(place / "run", straight)
+        check_same_result(result_of(place / "run"), straight)
 
 
 def _new(place: Path) -> Path:

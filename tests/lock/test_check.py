@@ -98,9 +98,9 @@ def test_one_that_was_taken_for_dead_is_told_so_and_takes_nothing_back(
                 "wait for that one, or give run.dir="
             )
             with pytest.raises(LockedError, match=told):
-                directory.check()
+                lock.check()
         with pytest.raises(LockedError, match="not locked by this process, or not any more; noth"):
-            directory.check()
+            lock.check()
         shared.leave(shared.host("hostD"))
     assert shared.names() == {".lock", ".lock.1"}
 
@@ -110,10 +110,10 @@ def test_a_lock_that_was_removed_with_its_directory_is_lost(shared: Any) -> None
     with lock.held():
         shared.directory.rename(shared.directory.with_name("elsewhere"))
         with pytest.raises(LockedError, match="not locked by this process, or not any more"):
-            directory.check()
+            lock.check()
         shared.directory.mkdir()
         with pytest.raises(LockedError, match="not locked by this process, or not any more"):
-            directory.check()
+            lock.check()
 
 
 def test_nothing_is_written_without_the_lock(tmp_path: Path) -> None:

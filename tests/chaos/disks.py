@@ -1,0 +1,121 @@
+"""Small disks, which fill up or are mounted read-only, for real runs in processes of their own."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import pickle
+import resource
+import signal
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.runs import command
+
+_CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
+_MS_RDONLY, _MS_REMOUNT, _MS_REC, _MS_PRIVATE = 1, 32, 16384, 1 << 18
+DISK_BYTES = 8 << 20
+_BALLAST = "ballast"
+
+
+def mount(place: Path) -> None:
+    """Puts a disk of ``DISK_BYTES`` at ``place``, for this process and its children only.
+
+    As root, or else as root of a user namespace of its own.
+
+    Raises:
+        OSError: neither is permitted here.
+    """
+    user, group = os.getuid(), os.getgid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNS):
+        _checked(libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS), "unshare")
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+    _mount(b"none", "/", None, _MS_REC | _MS_PRIVATE)
+    _mount(b"tmpfs", place, b"tmpfs", 0, f"size={DISK_BYTES}".encode())
+
+
+def remount(place: Path, *, read_only: bool) -> None:
+    """Takes away or gives back the right to write to the disk."""
+    flags = _MS_REMOUNT | (_MS_RDONLY if read_only else 0)
+    _mount(b"tmpfs", place, b"tmpfs", flags, f"size={DISK_BYTES}".encode())
+
+
+def fill(disk: Path, *, free_bytes: int) -> None:
+    """Leaves so much room, in whole pages."""
+    usage = os.statvfs(disk)
+    taken = usage.f_bavail * usage.f_frsize - free_bytes
+    (disk / _BALLAST).write_bytes(bytes(taken))
+
+
+def make_room(disk: Path) -> None:
+    """Undoes ``fill``."""
+    (disk / _BALLAST).unlink()
+
+
+def limit_files(num_bytes: int) -> None:
+    """No file of this process gets longer, as with a quota."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, num_bytes))
+
+
+def die() -> None:
+    """Kills this process."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def command_with_event(
+    directory: Path, event: Callable[[], None], after_saves: int, *overrides: str
+) -> tuple[int, str]:
+    """As ``command``; ``event`` happens right after so many saves, after none before the start."""
+    from runner.checkpoint.store import CheckpointStore
+
+    save, counter = CheckpointStore.save, itertools.count(1)
+
+    def saving(self: CheckpointStore, moment: Any) -> Any:
+        saved = save(self, moment)
+        if next(counter) == after_saves:
+            event()
+        return saved
+
+    setattr(CheckpointStore, "save", saving)  # noqa: B010
+    if not after_saves:
+        event()
+    return command(directory, *overrides)
+
+
+def in_fork(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What ``function`` returns in a fork of this process, which has to be without threads.
+
+    None if it did not return, and its traceback if it raised.
+    """
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        with os.fdopen(write, "wb") as answer:
+            try:
+                pickle.dump(function(*arguments), answer)
+            except BaseException:
+                pickle.dump(traceback.format_exc(), answer)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as answer:
+        content = answer.read()
+    os.waitpid(child, 0)
+    return pickle.loads(content) if content else None
+
+
+def _mount(
+    source: bytes, target: Path | str, kind: bytes | None, flags: int, data: bytes = b""
+) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    result = libc.mount(source, os.fsencode(target), kind, ctypes.c_ulong(flags), data)
+    _checked(result, f"mount {target}")
+
+
+def _checked(result: int, what: str) -> None:
+    if result:
+        raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
