@@ -112,4 +112,5 @@ def logging_to(log: Path) -> Iterator[None]:
     finally:
         ours.handlers.clear()
         theirs.handlers.clear()
-        to_file.close()
+        with contextlib.suppress(OSError):  # It hides no error that is on its way out.
+            to_file.close()

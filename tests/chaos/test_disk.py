@@ -142,6 +142,7 @@ def _told(ended: Ended) -> Story:
 
 def _check(story: Story, straight: dict[str, str], *, saved: int) -> None:
     for told, (count, faults) in zip(story.told, story.faults, strict=True):
+        assert not isinstance(told, str), told
         code, error = told
         messages = [line for line in error.splitlines() if line.startswith("runner: ")]
         assert code in (1, 3), f"exit code {code}: {error}"
