@@ -18,7 +18,7 @@ from runner.checkpoint import graph
 from runner.checkpoint.manifest import FORMAT, Manifest, read_manifest
 from runner.checkpoint.reading import fingerprint
 from runner.checkpoint.restore import borrowed, restore
-from runner.state import State
+from runner.state import Record, State
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMATS = sorted(int(path.name.removeprefix("format_")) for path in GOLDEN.glob("format_*"))
@@ -70,7 +70,9 @@ def test_restores_to_the_recorded_bits(version: int) -> None:
         assert bits(parts) == wanted["variables"]
     restore(path(version), parts)
     assert bits(parts) == wanted["variables"]
-    assert json.loads(parts["progress"]._record.serialize()) == wanted["progress"]
+    # A field that the record has got since is at its beginning.
+    record = {**vars(Record()), **wanted["progress"]}
+    assert json.loads(parts["progress"]._record.serialize()) == record
     assert int(parts["progress"].step) == 3
 
 
