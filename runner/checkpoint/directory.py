@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from runner.checkpoint.manifest import SUFFIX, Manifest, manifest_files, read_manifest
+from runner.checkpoint.manifest import SUFFIX, Manifest, by_time, manifest_files, read_manifest
 from runner.checkpoint.pointer import NAME as POINTER
 from runner.checkpoint.pointer import pointed_to, pointer_to
 from runner.checkpoint.reading import files_of, owner
@@ -197,7 +197,7 @@ class CheckpointDirectory:
         own = [one for one in manifests if one.run == self._run]
         others = [one for one in manifests if one.run != self._run]
         self.own = sorted(own, key=lambda one: (one.order, one.scheduled))
-        self.others = sorted(others, key=lambda one: one.saved_at)
+        self.others = by_time(others)
         prefixes = {self._spec.prefix, *(_prefix(one.name) for one in self.own)}
         self.unreadable = {
             name: one

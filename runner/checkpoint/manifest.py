@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,18 @@ def read_manifests(directory: Path) -> list[Manifest]:
     found = [read_manifest(path) for path in manifest_files(directory)]
     manifests = [manifest for manifest in found if isinstance(manifest, Manifest)]
     return sorted(manifests, key=lambda manifest: (manifest.order, manifest.scheduled))
+
+
+def by_time(manifests: Iterable[Manifest]) -> list[Manifest]:
+    """The last saved last: by the clock between runs, but within one run by its own count, since a
+    clock can be set back.
+    """
+    latest: dict[str, float] = {}
+    timed: list[tuple[float, Manifest]] = []
+    for one in sorted(manifests, key=lambda one: (one.order, one.scheduled)):
+        latest[one.run] = max(one.saved_at, latest.get(one.run, one.saved_at))
+        timed.append((latest[one.run], one))
+    return [one for _, one in sorted(timed, key=lambda pair: pair[0])]
 
 
 def file_entry(path: Path) -> dict[str, Any]:

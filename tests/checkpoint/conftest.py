@@ -26,6 +26,8 @@ class Trainer:
     directory: Path
     run: str = "run1"
     spec: dict[str, Any] = field(default_factory=dict)
+    clock: Callable[[int], float] = lambda step: step * HOUR
+    """Seconds since 1970 at a step."""
 
     def __post_init__(self) -> None:
         self.value = tf.Variable([0, 0], dtype=tf.int64, name="value")
@@ -40,7 +42,7 @@ class Trainer:
             {"value": self.value},
             directory=self.directory,
             run=self.run,
-            now=lambda: self.step * HOUR,
+            now=lambda: self.clock(self.step),
         )
 
     @property

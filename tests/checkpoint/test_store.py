@@ -491,6 +491,16 @@ def test_latest_of_other_runs_is_the_last_saved(trainer: Make, directory: Path) 
     assert trainer(run="run4", restore="latest").start() == directory / "run1-9"
 
 
+@pytest.mark.parametrize("pace", [-1, 0])
+def test_a_clock_that_was_set_back_makes_no_older_one_the_latest(
+    trainer: Make, directory: Path, pace: int
+) -> None:
+    run = trainer()
+    run.clock = lambda step: 1e9 + pace * step
+    run.train(4)
+    assert trainer(run="run2", restore="latest").start() == directory / "ckpt-4"
+
+
 @pytest.mark.parametrize(
     ("restore", "message"),
     [
