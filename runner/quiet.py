@@ -85,6 +85,10 @@ class _ToFile(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         pass
 
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # What is still in its buffer; it hides no other error.
+            super().close()
+
 
 class _ToTerminal(logging.Handler):
     """Prints to standard error as it is at that moment; a stream handler keeps the one it began with."""
@@ -112,5 +116,4 @@ def logging_to(log: Path) -> Iterator[None]:
     finally:
         ours.handlers.clear()
         theirs.handlers.clear()
-        with contextlib.suppress(OSError):  # It hides no error that is on its way out.
-            to_file.close()
+        to_file.close()

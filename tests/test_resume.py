@@ -155,6 +155,28 @@ def _tensors(path: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.parametrize("lost", [[20], [15, 20]], ids=["the newest", "all"])
+def test_checkpoints_are_known_without_their_manifests(workdir: Path, lost: list[int]) -> None:
+    """By the progress in them: one is set aside like any damaged one; if none is left, it is used."""
+    command = (*SMALL, "checkpoint.best=null", "phases.evaluate.restore=latest")
+    straight = run(*command, "run.dir=straight")
+    with pytest.raises(Stop):
+        run(*command, "run.dir=interrupted", observer=StopAt(21))
+    checkpoints = workdir / "interrupted/checkpoints"
+    for number in lost:
+        (checkpoints / f"ckpt-{number}.json").unlink()
+    if lost == [20]:
+        before = (checkpoints / "ckpt-20.index").read_bytes()
+        assert outcome(run(*command, "run.dir=interrupted")) == outcome(straight)
+        assert (checkpoints / "corrupt/ckpt-20.index").read_bytes() == before
+        return
+    ended = outcome(run(*command, "run.dir=interrupted"))
+    wanted = outcome(straight)
+    assert ended["rows"] == wanted["rows"]
+    # What has no manifest is in nobody's list any more.
+    assert ended["checkpoints"] == {"ckpt-24": wanted["checkpoints"]["ckpt-24"]}
+
+
 _KILLED = """
 import os, signal, sys
 from rich.console import Console

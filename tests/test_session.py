@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
+import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from runner import Result, evaluate, run
+from runner import Result, evaluate, quiet, run
 from runner.checkpoint.manifest import read_manifest
 from runner.errors import CheckpointError, ConfigError, UserError
 from runner.lock import Lock, LockedError
@@ -489,6 +491,25 @@ def test_a_full_disk_is_told_with_the_file(
         "to write there; the same command goes on\n"
     )
     assert cli(*TINY_NAMED).code == 0
+
+
+@pytest.fixture
+def no_room() -> Iterator[Callable[[], None]]:
+    """From when it is called, not a byte more fits into any file of this process."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_a_full_disk_does_not_take_of_the_log_hides_no_error(
+    tmp_path: Path, no_room: Callable[[], None]
+) -> None:
+    with pytest.raises(KeyError), quiet.logging_to(tmp_path / "run.log"):
+        no_room()
+        logging.getLogger("runner.somewhere").info("lost")
+        raise KeyError
 
 
 @pytest.mark.parametrize("place", ["/proc/nope", "file", "file/below"])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runner import run
+from tests.chaos.scenarios import TINY
 from tests.chaos.syscalls import is_supported
-from tests.chaos.tally import Tally
+from tests.chaos.tally import Bounded, Tally
 from tests.checkpoint.conftest import scratch as scratch  # a directory in memory
+from tests.test_resume import outcome
 
 _TALLY = Tally()
 
@@ -32,6 +36,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def tally() -> Tally:
     """Counts over the whole session."""
     return _TALLY
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a run of `TINY` comes to that nothing happens to; see `outcome`."""
+    return outcome(run(*TINY, f"run.dir={tmp_path_factory.mktemp('uninterrupted')}/run"))
+
+
+@pytest.fixture
+def bounded(request: pytest.FixtureRequest) -> Bounded:
+    """For tests that have more cases than a day has minutes."""
+    is_chaos = request.config.getoption("--chaos", default=False)
+
+    def chosen(cases: Sequence[Any], num: int) -> Sequence[Any]:
+        step = len(cases) // num | 1  # An odd one meets every bit of a byte.
+        return cases if is_chaos else cases[step // 2 :: step]
+
+    return chosen
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.chaos.runs import command
 
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
 _MS_RDONLY, _MS_REMOUNT, _MS_REC, _MS_PRIVATE = 1, 32, 16384, 1 << 18
-DISK_BYTES = 8 << 20
+DISK_BYTES = 16 << 20
 _BALLAST = "ballast"
 
 
@@ -27,23 +27,22 @@ def mount(place: Path) -> None:
     As root, or else as root of a user namespace of its own.
 
     Raises:
-        OSError: neither is permitted here.
+        RuntimeError: neither is permitted here.
     """
-    user, group = os.getuid(), os.getgid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWNS):
-        _checked(libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS), "unshare")
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {user} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {group} 1")
-    _mount(b"none", "/", None, _MS_REC | _MS_PRIVATE)
-    _mount(b"tmpfs", place, b"tmpfs", 0, f"size={DISK_BYTES}".encode())
+    try:
+        _enter_namespace()
+        _mount("/", None, _MS_REC | _MS_PRIVATE)
+        _mount(place, b"tmpfs", 0)
+    except OSError as error:
+        raise RuntimeError(
+            "to mount a disk takes root, or the right to user namespaces (unshare -rm)"
+        ) from error
 
 
 def remount(place: Path, *, read_only: bool) -> None:
     """Takes away or gives back the right to write to the disk."""
     flags = _MS_REMOUNT | (_MS_RDONLY if read_only else 0)
-    _mount(b"tmpfs", place, b"tmpfs", flags, f"size={DISK_BYTES}".encode())
+    _mount(place, b"tmpfs", flags)
 
 
 def fill(disk: Path, *, free_bytes: int) -> None:
@@ -108,14 +107,20 @@ def in_fork(function: Callable[..., Any], *arguments: Any) -> Any:
     return pickle.loads(content) if content else None
 
 
-def _mount(
-    source: bytes, target: Path | str, kind: bytes | None, flags: int, data: bytes = b""
-) -> None:
+def _enter_namespace() -> None:
+    user, group = os.getuid(), os.getgid()
     libc = ctypes.CDLL(None, use_errno=True)
-    result = libc.mount(source, os.fsencode(target), kind, ctypes.c_ulong(flags), data)
-    _checked(result, f"mount {target}")
+    if libc.unshare(_CLONE_NEWNS) == 0:
+        return
+    if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS):
+        raise OSError(ctypes.get_errno(), "unshare")
+    maps = {"setgroups": "deny", "uid_map": f"0 {user} 1", "gid_map": f"0 {group} 1"}
+    for name, content in maps.items():
+        Path("/proc/self", name).write_text(content)
 
 
-def _checked(result: int, what: str) -> None:
-    if result:
-        raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
+def _mount(place: Path | str, kind: bytes | None, flags: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    options = f"size={DISK_BYTES}".encode() if kind else None
+    if libc.mount(b"tmpfs", os.fsencode(place), kind, ctypes.c_ulong(flags), options):
+        raise OSError(ctypes.get_errno(), f"mount {place}")

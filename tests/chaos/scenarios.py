@@ -1,8 +1,10 @@
-"""Sittings of a store of one variable, for processes to be killed in the middle of."""
+"""What things happen to: sittings of a store of one variable, and a run that takes half a second."""
 
 from __future__ import annotations
 
 import shutil
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,16 @@ from typing import Any
 import tensorflow as tf
 
 from runner.checkpoint.spec import Best
-from tests.checkpoint.conftest import Trainer
+from runner.errors import CheckpointError
+from tests.chaos.tally import Different
+from tests.checkpoint.conftest import HOUR, Trainer
+
+# Of all that is shipped what is built fastest; it saves at steps 2, 4 and 6, and keeps one.
+TINY = (
+    *("data=diabetes", "model=linear", "task=regression", "optimizer=sgd", "engine.compile=eager"),
+    *("phases=train", "phases.train.evaluate=null", "checkpoint.best=null", "engine.limit_steps=6"),
+    *("checkpoint.every.steps=2", "checkpoint.max_to_keep=1", "tracking.log_every.steps=1"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +108,64 @@ def go_on(scenario: Scenario, directory: Path) -> None:
     while not scenario.scheduled and trainer.step < scenario.until:
         trainer.value.assign_add([1, 10])
     trainer.train(scenario.until + 1)
+
+
+def sit_through(scenario: Scenario, directory: Path, failed: Path) -> str:
+    """A sitting that outlives an error: it launches again or, after a save, goes on to the next.
+
+    Returns what it was told. As the directory was then, it is copied to ``failed``.
+    """
+    trainer = None
+    try:
+        trainer = _launched(scenario, directory)
+        trainer.train(scenario.until, scheduled=scenario.scheduled)
+    except CheckpointError as error:
+        copy(directory, failed)
+        trainer = trainer or _launched(scenario, directory)
+        trainer.train(scenario.until + 1)
+        return str(error)
+    trainer.train(scenario.until + 1)
+    return ""
+
+
+def skip(scenario: Scenario, directory: Path) -> None:
+    """A run that does all the steps of a sitting, but saves one later for the first time."""
+    trainer = _launched(scenario, directory)
+    while trainer.step < scenario.until:
+        trainer.value.assign_add([1, 10])
+    trainer.train(scenario.until + 1)
+
+
+def go_on_in_each(scenario: Scenario, directories: Sequence[Path]) -> list[str]:
+    """Goes on to the end in each of these; returns the tracebacks, empty where there is none."""
+    errors = []
+    for directory in directories:
+        try:
+            go_on(scenario, directory)
+            errors.append("")
+        except Exception:
+            errors.append(traceback.format_exc())
+    return errors
+
+
+def sit_until(
+    directory: Path,
+    *,
+    since: int,
+    until: int,
+    spec: dict[str, Any] | None = None,
+    clock: Callable[[int], float] = lambda step: step * HOUR,
+) -> None:
+    """A sitting of no scenario, which by default keeps one.
+
+    Raises:
+        Different: it does not start at step ``since``, where the one before ended.
+    """
+    trainer = Trainer(directory, spec=spec or {"max_to_keep": 1}, clock=clock)
+    path, value = trainer.start(), trainer.value.numpy().tolist()
+    if (path is None) != (since == 0) or value != [since, 10 * since]:
+        raise Different(f"starts from {path or 'scratch'} with {value}, not at step {since}")
+    trainer.train(until)
 
 
 def copy(source: Path, target: Path) -> Path:

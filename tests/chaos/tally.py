@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 COUNTS = ("tried", "lost", "different", "otherwise")
 _SHOWN = 10
+
+Bounded: TypeAlias = Callable[[Sequence[Any], int], Sequence[Any]]
+"""Takes of many cases all under --chaos, otherwise about so many, evenly spread."""
 
 
 class Lost(AssertionError):
@@ -54,7 +58,7 @@ class Tally:
             lines += ["", f"Cases that failed otherwise: {', '.join(otherwise)}."]
         for fault, row in self:
             places = [f"{name} {row[name]}" for name in row if name not in COUNTS]
-            lines += ["", f"{fault}, by place: {', '.join(places)}."] if places else []
+            lines += ["", f"{fault}, of which: {', '.join(places)}."] if places else []
         return "\n".join(lines) + "\n"
 
     def __iter__(self) -> Iterator[tuple[str, dict[str, int]]]:

@@ -1,238 +1,219 @@
-"""Files that are not what was written: bit by bit, byte by byte, exchanged, emptied, gone.
+"""Every damage to a checkpoint's files that can be listed: single bits, lengths, zeros, exchanges, losses.
 
-Whatever is wrong with the newest checkpoint, it is told and set aside, the one before is used, and
-the run ends with the same files, byte for byte, as one that nothing happened to. Nothing is ever
-restored wrongly, and nothing begins anew by itself.
+What is intact is told here without the runner's help: a checkpoint whose files are what was written.
+The newest of those is used, whatever is wrong with the rest, and training ends with the same files,
+byte for byte; where none is left, the launch is refused, however often, and nothing is thrown away.
 """
 
 from __future__ import annotations
 
+import itertools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
-from runner import run
-from runner.checkpoint.manifest import read_manifests
 from runner.errors import CheckpointError
-from tests.chaos.oracle import check_same_result, check_same_tree, result_of
-from tests.chaos.tally import Different, Lost, Tally
-from tests.checkpoint.conftest import Trainer
-from tests.test_resume import Stop, StopAt
-
-FLIPPED = "one bit flipped in a file of a checkpoint, or in TensorFlow's `checkpoint`"
-CUT = "a file of a checkpoint cut at any length"
-REPLACED = "zeros, trailing bytes, exchanged and missing files of a checkpoint"
-POINTER = "TensorFlow's `checkpoint` gone, empty, zeros, stale, wrong"
-ROWS = "metrics.jsonl cut at any byte"
-RECORD = "run.json cut at any byte"
-
-PARTS = ("ckpt-3.index", "ckpt-3.data-00000-of-00001", "ckpt-3.json")
-END = 4
-SPARSE = 61
-"""Of so many cases one is tried every day, and of so many goes on to the end of the run."""
-
-Damage = Callable[[Path], None]
-
-
-@pytest.fixture
-def found(scratch: Path) -> Path:
-    """The directory of a run after its third save; beside it, as ``straight``, that of one at its end."""
-    trainer = Trainer(scratch / "straight", spec={"max_to_keep": 3}).train(3)
-    shutil.copytree(trainer.directory, scratch / "found")
-    trainer.train(END)
-    return scratch / "found"
-
-
-@pytest.mark.parametrize("every", [SPARSE, pytest.param(1, marks=pytest.mark.chaos)])
-@pytest.mark.parametrize("name", [*PARTS, "checkpoint"])
-def test_one_bit_is_flipped(found: Path, tally: Tally, name: str, every: int) -> None:
-    size = (found / name).stat().st_size
-    cases = {f"bit {bit}": _flip(name, bit) for bit in range(0, 8 * size, every)}
-    _try(cases, found, tally, FLIPPED, step=3 if name == "checkpoint" else 2)
-
-
-@pytest.mark.parametrize("every", [SPARSE, pytest.param(1, marks=pytest.mark.chaos)])
-@pytest.mark.parametrize("name", PARTS)
-def test_a_file_is_cut(found: Path, tally: Tally, name: str, every: int) -> None:
-    sizes = range(0, (found / name).stat().st_size, every)
-    _try({f"{size} bytes": _cut(name, size) for size in sizes}, found, tally, CUT, step=2)
-
-
-@pytest.mark.parametrize("name", PARTS)
-def test_a_file_is_replaced(found: Path, tally: Tally, name: str) -> None:
-    content, other = (found / name).read_bytes(), (found / name.replace("-3", "-2")).read_bytes()
-    cases = {
-        "zeros": _replace(name, bytes(len(content))),
-        "zeros at its end": _replace(name, content[: len(content) // 2] + bytes(len(content) // 2)),
-        "a byte more": _replace(name, content + b"\0"),
-        "twice": _replace(name, content * 2),
-        "another one's": _replace(name, other),
-        "a directory": _make_directory(name),
-    }
-    if not name.endswith(".json"):  # By what it holds, this one does not tell whose it is.
-        cases["gone"] = _replace(name, None)
-    _try(cases, found, tally, REPLACED, step=2)
-
-
-def test_two_checkpoints_have_exchanged_their_files(found: Path, tally: Tally) -> None:
-    """Neither is what its manifest says: the one before both is used."""
-    cases = {name: _exchange(name, name.replace("-3", "-2")) for name in PARTS}
-    _try(cases, found, tally, REPLACED, step=1)
-
-
-def test_tensorflows_own_file_is_damaged(found: Path, tally: Tally) -> None:
-    name = "checkpoint"
-    content = (found / name).read_bytes()
-    stale, absent = (content.replace(b"ckpt-3", other) for other in (b"ckpt-1", b"ckpt-9"))
-    cases = {f"{size} bytes": _cut(name, size) for size in range(len(content))}
-    cases |= {"gone": _replace(name, None), "zeros": _replace(name, bytes(len(content)))}
-    cases |= {"stale": _replace(name, stale), "absent": _replace(name, absent)}
-    cases |= {"no text": _replace(name, bytes(range(256)))}
-    _try(cases, found, tally, POINTER, step=3)
-
-
-def test_nothing_is_left(found: Path, tally: Tally) -> None:
-    """One error, and never a run that begins anew by itself."""
-    with tally.fault(REPLACED) as cases:
-        for name in PARTS:
-            with cases.case(f"{name} of all"):
-                directory = _copy(found)
-                for number in (1, 2, 3):
-                    _cut(name.replace("-3", f"-{number}"), 10)(directory)
-                for _ in range(2):
-                    with pytest.raises(
-                        CheckpointError, match=r"no (intact )?checkpoint of this run"
-                    ):
-                        Trainer(directory, spec={"max_to_keep": 3}).start()
-
-
-COMMAND = ("engine.limit_steps=6", "checkpoint.every.steps=2", "tracking.log_every.steps=1")
-
-
-@pytest.fixture
-def stopped(workdir: Path) -> Path:
-    """A run killed before its end; beside it, as ``straight``, one that was not."""
-    run(*COMMAND, "run.dir=straight")
-    with pytest.raises(Stop):
-        run(*COMMAND, "run.dir=stopped", observer=StopAt(5))
-    return workdir / "stopped"
-
-
-@pytest.mark.parametrize("count", [1, pytest.param(40, marks=pytest.mark.chaos)])
-@pytest.mark.parametrize(
-    ("name", "fault"), [("metrics.jsonl", ROWS), ("run.json", RECORD)], ids=["rows", "record"]
+from tests.chaos.damages import (
+    DATA,
+    ENDINGS,
+    INDEX,
+    MANIFEST,
+    Damage,
+    Files,
+    bits,
+    exchanges,
+    flipped,
+    lengths,
+    losses,
+    tails,
+    zeros,
 )
-def test_a_file_of_a_run_is_cut(
-    stopped: Path, tally: Tally, name: str, fault: str, count: int
+from tests.chaos.oracle import check_same_tree
+from tests.chaos.scenarios import copy
+from tests.chaos.tally import Bounded, Different, Lost, Tally
+from tests.checkpoint.conftest import Trainer, tree
+
+SPEC = {"max_to_keep": 3}
+SAVED = 4
+END = 7
+"""By then those that were there, whole or not, have given way to others."""
+
+BIT = "one bit flipped in a checkpoint's files"
+CUT = "a checkpoint's file cut at any length"
+OTHER = "zeros, trailing bytes, exchanged or missing files"
+POINTER = "TensorFlow's checkpoint file gone, empty, zeros, stale"
+
+
+@pytest.mark.parametrize("saved", [SAVED, 1], ids=["others are left", "it was the only one"])
+@pytest.mark.parametrize(
+    ("fault", "damages", "num_bounded"),
+    [
+        (BIT, bits, 40),
+        (CUT, lengths, 20),
+        (OTHER, zeros, 20),
+        (OTHER, tails, 9),
+        (OTHER, exchanges, 20),
+        (OTHER, losses, 8),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_damage_is_noticed_and_the_newest_intact_one_used(
+    scratch: Path,
+    tally: Tally,
+    bounded: Bounded,
+    saved: int,
+    fault: str,
+    damages: Callable[[Files, str], Iterator[Damage]],
+    num_bounded: int,
 ) -> None:
-    size = (stopped / name).stat().st_size
-    sizes = sorted({size * part // count for part in range(count)} | {size - 1})
-    _resume({f"{at} of {size} bytes": _cut(name, at) for at in sizes}, stopped, tally, fault)
-
-
-def test_the_newest_manifest_of_a_run_is_gone(stopped: Path, tally: Tally) -> None:
-    """The checkpoint still tells whose it is: it is set aside, and the one before is used."""
-    _resume({"gone": _replace("checkpoints/ckpt-4.json", None)}, stopped, tally, REPLACED)
-
-
-@pytest.mark.parametrize("numbers", [(2,), (2, 4)])
-def test_manifests_of_a_run_are_gone(stopped: Path, numbers: tuple[int, ...]) -> None:
-    """What has none is no longer kept; the rest of the run is what it would have been."""
-    for number in numbers:
-        (stopped / f"checkpoints/ckpt-{number}.json").unlink()
-    run(*COMMAND, "run.dir=stopped")
-    straight = stopped.with_name("straight")
-    assert result_of(stopped)["rows"] == result_of(straight)["rows"]
-    kept, wanted = (
-        {one.name: (one.fingerprint, one.order) for one in read_manifests(place / "checkpoints")}
-        for place in (stopped, straight)
-    )
-    assert kept == {name: wanted[name] for name in wanted if int(name[5:]) not in numbers}
-
-
-def _resume(damages: dict[str, Damage], stopped: Path, tally: Tally, fault: str) -> None:
-    """Each damage by itself; the same command brings the run to the same end."""
-    straight = result_of(stopped.with_name("straight"))
+    template, straight = _prepared(scratch, saved)
+    all_damages = list(damages(tree(template), f"ckpt-{saved}"))
     with tally.fault(fault) as cases:
-        for number, (label, damage) in enumerate(damages.items()):
-            with cases.case(label):
-                directory = Path(shutil.copytree(stopped, stopped.with_name(f"damaged-{number}")))
-                damage(directory)
-                run(*COMMAND, f"run.dir={directory}")
-                shutil.rmtree(directory / "checkpoints/corrupt", ignore_errors=True)
-                check_same_result(result_of(directory), straight)
+        for damage in bounded(all_damages, num_bounded):
+            with cases.case(_label(tree(template), damage)):
+                _check(damage, template, straight)
 
 
-def _try(damages: dict[str, Damage], found: Path, tally: Tally, fault: str, *, step: int) -> None:
-    """Each damage by itself; then the run goes on from ``step``, some of them up to the end."""
-    with tally.fault(fault) as cases:
-        for number, (label, damage) in enumerate(damages.items()):
-            with cases.case(label):
-                directory = _copy(found)
-                damage(directory)
-                trainer = Trainer(directory, spec={"max_to_keep": 3})
-                _check_start(trainer, step=step)
-                if number % SPARSE == 0:
-                    trainer.train(END)
-                    shutil.rmtree(directory / "corrupt", ignore_errors=True)
-                    check_same_tree(directory, found.with_name("straight"))
+def test_tensorflows_checkpoint_file_is_not_needed(
+    scratch: Path, tally: Tally, bounded: Bounded
+) -> None:
+    """With every checkpoint there, and with the newest one damaged besides."""
+    template, straight = _prepared(scratch, SAVED)
+    whole = tree(template)["checkpoint"]
+    contents = [None, b"", *(bytes(size) for size in (1, 40, len(whole), 4096))]
+    contents += [whole.replace(b"ckpt-4", name) for name in (b"ckpt-2", b"ckpt-3", b"gone-9")]
+    contents += [whole.replace(b"ckpt-4", name) for name in (b"/gone/ckpt-4", b"..", b"", b"\\xff")]
+    cut = [whole[:size] for size in range(len(whole))]
+    damages = [*contents, *bounded(cut, 6), *bounded(list(flipped(whole)), 16)]
+    others: list[Damage] = [{}, {"ckpt-4.index": None}]
+    with tally.fault(POINTER) as cases:
+        for content, other in itertools.product(damages, others):
+            with cases.case(f"{content!r} {list(other)}"):
+                _check({"checkpoint": content, **other}, template, straight)
 
 
-def _check_start(trainer: Trainer, *, step: int) -> None:
+@pytest.mark.parametrize("left", [[DATA, INDEX], [DATA], [INDEX]], ids=str)
+def test_what_has_no_manifest_is_nobodys_and_is_not_saved_over(
+    scratch: Path, left: list[str]
+) -> None:
+    """A script's checkpoint has none either. So the run says what is in its way, and stops.
+
+    It takes a hand to go on, so it is not counted with the cases that a launch alone mends.
+    """
+    directory, straight = _prepared(scratch, SAVED)
+    for ending in {*ENDINGS} - {*left}:
+        (directory / f"ckpt-4{ending}").unlink()
+    before = tree(directory)
+    trainer = Trainer(directory, spec=SPEC)
+    assert trainer.start() == directory / "ckpt-3"
+    with pytest.raises(CheckpointError, match=r"ckpt-4 is there already, .* move its files"):
+        trainer.train(END)
+    assert before.items() - tree(directory).items() <= {("checkpoint", before["checkpoint"])}
+    for path in list(directory.glob("ckpt-4.*")):
+        path.unlink()
+    _go_on(directory, intact=3)
+    check_same_tree(directory, straight)
+
+
+# --- what has to follow -------------------------------------------------------------------------------
+
+
+def _prepared(scratch: Path, saved: int) -> tuple[Path, Path]:
+    """A directory of so many saves, and how it is at the end of a run that nothing happens to."""
+    template = scratch / "template"
+    Trainer(template, spec=SPEC).train(saved)
+    straight = copy(template, scratch / "straight")
+    _go_on(straight, intact=saved)
+    return template, straight
+
+
+def _check(damage: Damage, template: Path, straight: Path) -> None:
+    directory = copy(template, template.with_name("damaged"))
+    try:
+        for name, content in damage.items():
+            path = directory / name
+            path.unlink() if content is None else path.write_bytes(content)
+        found = tree(directory)
+        intact = _intact(found, tree(template))
+        if not intact:
+            _check_refused(directory, found)
+            return
+        _go_on(directory, intact=max(intact))
+        _check_set_aside(directory / "corrupt", found, intact)
+        check_same_tree(directory, straight)
+    finally:
+        shutil.rmtree(directory)
+
+
+def _intact(found: Files, whole: Files) -> list[int]:
+    """The numbers of the checkpoints all of whose files are there as they were written."""
+    numbers = [int(name[5:-5]) for name in whole if name.endswith(MANIFEST)]
+    return [
+        number
+        for number in numbers
+        if all(
+            _read(found, f"ckpt-{number}{ending}") == _read(whole, f"ckpt-{number}{ending}")
+            for ending in ENDINGS
+        )
+    ]
+
+
+def _read(files: Files, name: str) -> bytes | None:
+    """JSON may end with any number of newlines."""
+    content = files.get(name)
+    return content.rstrip(b"\n") if content and name.endswith(MANIFEST) else content
+
+
+def _go_on(directory: Path, *, intact: int) -> None:
+    """A launch that has to start from that one, and goes to the end."""
+    trainer = Trainer(directory, spec=SPEC)
     try:
         path = trainer.start()
     except CheckpointError as error:
-        raise Lost(str(error)) from error
-    if trainer.value.numpy().tolist() != [step, 10 * step]:
-        raise Different(f"{trainer.value.numpy().tolist()} was restored from {path}")
-    assert tf.train.latest_checkpoint(str(trainer.directory)) == str(path)
-    set_aside = {Path(place).name for place in trainer.store.damaged}
-    assert set_aside == {f"ckpt-{number}" for number in range(step + 1, 4)}
+        raise Lost(f"refused, though ckpt-{intact} is intact: {error}") from error
+    value = trainer.value.numpy().tolist()
+    if path != directory / f"ckpt-{intact}" or value != [intact, 10 * intact]:
+        raise Different(f"starts from {path or 'scratch'} with {value}")
+    assert tf.train.latest_checkpoint(str(directory)) == str(path)
+    try:
+        trainer.train(END)
+    except CheckpointError as error:
+        raise Lost(f"does not get to the end: {error}") from error
 
 
-def _copy(found: Path) -> Path:
-    directory = found.with_name("damaged")
-    shutil.rmtree(directory, ignore_errors=True)
-    return Path(shutil.copytree(found, directory))
+def _check_refused(directory: Path, found: Files) -> None:
+    """Again and again, with an error that speaks of checkpoints; every file is still somewhere."""
+    for _ in range(2):
+        trainer = Trainer(directory, spec=SPEC)
+        try:
+            path = trainer.start()
+        except CheckpointError:
+            assert trainer.step == 0, "refused after the state was touched"
+        else:
+            raise Different(f"starts from {path or 'scratch'}, though nothing is intact")
+    assert {*found.values()} <= {*tree(directory).values()}, "something was thrown away"
 
 
-def _flip(name: str, bit: int) -> Damage:
-    def damage(directory: Path) -> None:
-        content = bytearray((directory / name).read_bytes())
-        content[bit // 8] ^= 1 << bit % 8
-        (directory / name).write_bytes(content)
-
-    return damage
-
-
-def _cut(name: str, size: int) -> Damage:
-    return lambda directory: (
-        (directory / name).write_bytes((directory / name).read_bytes()[:size]) and None
-    )
+def _check_set_aside(corrupt: Path, found: Files, intact: list[int]) -> None:
+    """What is damaged, and nothing else, was moved there as it was; then it is cleared away."""
+    whole = tuple(f"ckpt-{number}." for number in intact)
+    damaged = {name for name in found if "." in name and not name.startswith(whole)}
+    assert tree(corrupt) == {name: found[name] for name in damaged}
+    if corrupt.exists():
+        shutil.rmtree(corrupt)
 
 
-def _replace(name: str, content: bytes | None) -> Damage:
-    def damage(directory: Path) -> None:
-        (directory / name).unlink() if content is None else (directory / name).write_bytes(content)
-
-    return damage
-
-
-def _make_directory(name: str) -> Damage:
-    def damage(directory: Path) -> None:
-        (directory / name).unlink()
-        (directory / name).mkdir()
-
-    return damage
-
-
-def _exchange(one: str, other: str) -> Damage:
-    def damage(directory: Path) -> None:
-        (directory / one).rename(directory / "aside")
-        (directory / other).rename(directory / one)
-        (directory / "aside").rename(directory / other)
-
-    return damage
+def _label(whole: Files, damage: Damage) -> str:
+    """What was done, in few words."""
+    words = []
+    for name, content in damage.items():
+        if content is None:
+            words.append(f"{name} is missing")
+            continue
+        pairs = enumerate(zip(content, whole[name], strict=False))
+        first = next((at for at, (one, other) in pairs if one != other), "the end")
+        words.append(f"{name} has {len(content)} of {len(whole[name])} bytes, from {first} others")
+    return ", ".join(words)

@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 
 FAULT = "a disk that is full, read-only or over quota"
 OVERRIDES = (*COMMAND, "run.dir=disk/run", "model.hidden=[128,64]", "checkpoint.max_to_keep=null")
-"""A run whose every checkpoint takes 0.2 MB and stays: 14 in all."""
+"""A run whose every checkpoint takes 0.2 MB and stays."""
 SAVES = (0, 1, 4, 9)
 """After how many saves it happens; after none, before the start."""
 FREE_BYTES = (0, 1, 4 << 10, 20 << 10, 300 << 10, 600 << 10)
@@ -134,15 +134,13 @@ def _faults(checkpoints: Path) -> tuple[int, list[str]]:
 
 
 def _told(ended: Ended) -> Story:
-    permitted = "mount" not in ended.error and "unshare" not in ended.error
-    assert permitted, f"a disk can be mounted neither as root nor in a namespace: {ended.error}"
     assert ended.code == 0, ended.error
     return ended.answer
 
 
 def _check(story: Story, straight: dict[str, str], *, saved: int) -> None:
     for told, (count, faults) in zip(story.told, story.faults, strict=True):
-        assert not isinstance(told, str), told
+        assert isinstance(told, tuple), f"a traceback: {told}"
         code, error = told
         messages = [line for line in error.splitlines() if line.startswith("runner: ")]
         assert code in (1, 3), f"exit code {code}: {error}"

@@ -1,142 +1,229 @@
-"""Runs that are moved, linked, oddly named, sat on twice, or whose clock jumps."""
+"""Directories that move, that are reached by links, and whose names look like patterns."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import os
+import shutil
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runner import run
-from tests.chaos.oracle import check_latest, check_same_result, result_of
-from tests.chaos.processes import ended, run_forked, start
-from tests.chaos.runs import command
-from tests.chaos.tally import Different, Tally
-from tests.checkpoint.conftest import HOUR, Trainer, tree
-from tests.test_resume import Stop, StopAt
+from tests.chaos.oracle import check_same_tree
+from tests.chaos.processes import run_forked, run_watched
+from tests.chaos.scenarios import TINY, copy, sit_until
+from tests.chaos.syscalls import Call
+from tests.chaos.tally import Bounded, Different, Lost, Tally
+from tests.checkpoint.conftest import Trainer, tree
+from tests.test_resume import Stop, StopAt, outcome
 
-PLACES = "a run directory that was moved, is linked, relative or oddly named"
-CLOCKS = "a clock that jumps, two saves in one second"
-TWICE = "two runners at once"
+PLACES = "moved, linked, relative directories; odd names"
 
-COMMAND = (
-    "engine.limit_steps=6",
-    "checkpoint.every.steps=2",
-    "checkpoint.max_to_keep=1",
-    "checkpoint.best=null",
-    "phases.evaluate.restore=latest",
+# --- where a directory is, and how it is reached ------------------------------------------------------
+
+
+def absolute(home: Path) -> tuple[Path, Path]:
+    return home, home
+
+
+def relative(home: Path) -> tuple[Path, Path]:
+    return home, Path(os.path.relpath(home))
+
+
+def roundabout(home: Path) -> tuple[Path, Path]:
+    return home, home / ".." / home.name
+
+
+def linked(home: Path) -> tuple[Path, Path]:
+    link = home.with_name(f"link-to-{home.name}")
+    link.unlink(missing_ok=True)
+    link.symlink_to(home.name)
+    return home, link
+
+
+def linked_above(home: Path) -> tuple[Path, Path]:
+    link = home.parent.with_name(f"link-above-{home.name}")
+    link.unlink(missing_ok=True)
+    link.symlink_to(home.parent)
+    return home, link / home.name
+
+
+def renamed(home: Path) -> tuple[Path, Path]:
+    moved = home.rename(home.with_name(f"{home.name}'"))
+    return moved, moved
+
+
+def moved_away(home: Path) -> tuple[Path, Path]:
+    """To another depth, and what stood there is a link now."""
+    place = home.parent / "archive" / home.name
+    shutil.rmtree(place, ignore_errors=True)
+    place.parent.mkdir(exist_ok=True)
+    shutil.copytree(home, place)
+    shutil.rmtree(home)
+    home.symlink_to(place)
+    return place, home
+
+
+WAYS = (absolute, relative, roundabout, linked, linked_above, renamed, moved_away)
+
+
+def test_a_directory_may_move_and_be_linked_between_sittings(
+    scratch: Path, tally: Tally, bounded: Bounded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(scratch)
+    sit_until(scratch / "straight", since=0, until=4)
+    triples = list(itertools.product(WAYS, repeat=3))
+    with tally.fault(PLACES) as cases:
+        for index, ways in enumerate(bounded(triples, 20)):
+            with cases.case([way.__name__ for way in ways]):
+                home = scratch / f"case-{index}" / "run"
+                sit_until(home, since=0, until=1)
+                for step, way in enumerate(ways, start=1):
+                    home, path = way(home)
+                    sit_until(path, since=step, until=step + 1)
+                check_same_tree(home, scratch / "straight")
+
+
+def test_a_run_may_move_and_be_linked_between_sittings(
+    scratch: Path, tally: Tally, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(scratch)
+    with tally.fault(PLACES) as cases, cases.case("a run"):
+        with pytest.raises(Stop):
+            run(*TINY, f"run.dir={scratch}/first/run", observer=StopAt(5))
+        Path("first").rename("second")
+        Path("link").symlink_to("second/run")
+        Path("below").mkdir()
+        monkeypatch.chdir("below")
+        if outcome(run(*TINY, "run.dir=../link")) != uninterrupted:
+            raise Different("it does not end as one that stayed where it was")
+        assert {path.name for path in scratch.iterdir()} == {"second", "link", "below"}
+
+
+# --- names that look like patterns ----------------------------------------------------------------------
+
+ALL_OF_THEM = "run=[abc] 'it' \"is\" *? äß子"
+NAMES = (
+    *(ALL_OF_THEM, "[ab]", "[!x]", "run=[abc],seed=*", "*", "a*", "a?b", "??", "{x,y}", "a**b"),
+    *("it's", '"a"', " a ", "späß 子", "e\u0301", "back\\slash", "a\nb"),
+    *("-rf", "~", "$HOME", "%s%n"),
 )
-NAMES = ("run=[ab]", "run *", "r?n", 'it\'s "quoted"', "[!x]", "größe=語")
-"""As patterns, the first five stand for these siblings."""
-SIBLINGS = ("run=a", "run=b", "run x", "ron", "it's quoted", "y")
+SIBLINGS = (
+    *("a", "b", "ab", "aXb", "aXXb", "x", "y", "run=a", "run=b", "run=a,seed=1"),
+    *("its", "backslash", "run=a 'it' \"is\" XY äß子", "späß", "\u00e9", "HOME", "s"),
+)
 
 
 @pytest.fixture
-def straight(workdir: Path) -> dict[str, str]:
-    run(*COMMAND, "run.dir=straight")
-    return result_of(workdir / "straight")
+def siblings(scratch: Path) -> Callable[[], None]:
+    """Directories with checkpoints of the very same names; checks that they are as they were."""
+    places = [scratch / "runs" / name for name in SIBLINGS]
+    for place in places:
+        Trainer(place, run="another", spec={"max_to_keep": None}).train(5)
+    before = [tree(place) for place in places]
+
+    def check() -> None:
+        for place, content in zip(places, before, strict=True):
+            if tree(place) != content:
+                raise Different(f"{place.name} was changed")
+
+    return check
 
 
-def _dir(path: Path | str) -> str:
-    """The override, as Hydra's grammar quotes a value."""
-    quoted = str(path).replace("'", "\\'")
-    return f"run.dir='{quoted}'"
-
-
-def _stop(path: Path | str) -> None:
-    with pytest.raises(Stop):
-        run(*COMMAND, _dir(path), observer=StopAt(3))
-
-
-def test_a_run_goes_on_wherever_it_stands(
-    workdir: Path, straight: dict[str, str], tally: Tally
+def test_a_directory_may_have_any_name(
+    scratch: Path, tally: Tally, siblings: Callable[[], None]
 ) -> None:
+    """Every save deletes; what a dead one left is swept away."""
+    sit_until(scratch / "straight", since=0, until=5)
     with tally.fault(PLACES) as cases:
-        with cases.case("moved"):
-            _stop("first")
-            (workdir / "first").rename(workdir / "second")
-            run(*COMMAND, _dir("second"))
-            check_same_result(result_of(workdir / "second"), straight)
-        with cases.case("linked"):
-            _stop("real")
-            (workdir / "link").symlink_to("real")
-            run(*COMMAND, _dir("link"))
-            check_same_result(result_of(workdir / "real"), straight)
-        with cases.case("relative, then absolute"):
-            _stop("./place")
-            run(*COMMAND, _dir(workdir / "place"))
-            check_same_result(result_of(workdir / "place"), straight)
+        for name in NAMES:
+            with cases.case(repr(name)):
+                directory = scratch / "runs" / name
+                for step in range(4):
+                    sit_until(directory, since=step, until=step + 1)
+                litter = directory / ".saving-run1"
+                litter.mkdir()
+                (litter / "ckpt-5.index").write_bytes(b"half")
+                sit_until(directory, since=4, until=5)
+                check_same_tree(directory, scratch / "straight")
+                siblings()
+                shutil.rmtree(directory)
 
 
-@pytest.mark.parametrize("few", [True, pytest.param(False, marks=pytest.mark.chaos)])
-def test_odd_names_touch_no_sibling(
-    workdir: Path, straight: dict[str, str], tally: Tally, few: bool
+@pytest.mark.parametrize(
+    "name", [ALL_OF_THEM, *(pytest.param(name, marks=pytest.mark.chaos) for name in NAMES[1:])]
+)
+def test_killed_while_it_deletes_in_a_directory_of_any_name(
+    scratch: Path,
+    tally: Tally,
+    bounded: Bounded,
+    siblings: Callable[[], None],
+    syscalls: None,
+    name: str,
 ) -> None:
-    """Saves that delete, in a directory whose name is a pattern that matches its siblings."""
-    for sibling in SIBLINGS:
-        Trainer(workdir / sibling / "checkpoints", spec={"prefix": "ckpt"}).train(4)
-    before = {sibling: tree(workdir / sibling) for sibling in SIBLINGS}
+    runs = scratch / "runs"
+    sit_until(scratch / "straight", since=0, until=5)
+    sit_until(scratch / "template", since=0, until=3)
+    directory = copy(scratch / "template", runs / name)
+    calls = run_watched(runs, _four, directory).calls
+    assert {path.split("/")[0] for call in calls for path in call.paths} == {name}
+    moves = [at for at, call in enumerate(calls) if call.name.startswith(("rename", "unlink"))]
     with tally.fault(PLACES) as cases:
-        for name in NAMES[: 1 if few else None]:
-            with cases.case(name):
-                _stop(name)
-                run(*COMMAND, _dir(name))
-                check_same_result(result_of(workdir / name), straight)
-                if {sibling: tree(workdir / sibling) for sibling in SIBLINGS} != before:
-                    raise Different("a sibling was touched")
+        for at in bounded(moves, 2):
+            with cases.case(f"{name!r}: {at} {calls[at]}"):
+                shutil.rmtree(directory)
+                copy(scratch / "template", directory)
+                assert run_watched(runs, _four, directory, answer=_kill(at)).code == -signal.SIGKILL
+                siblings()
+                ended = run_forked(_five, directory)
+                if ended.code:
+                    raise Lost(f"a new process does not get to the end: {ended.error}")
+                check_same_tree(directory, scratch / "straight")
+                siblings()
 
 
-class Jumping(Trainer):
-    """A run whose clock says what it is told."""
-
-    def at(self, times: Iterator[float]) -> Jumping:
-        self.store._now = lambda: next(times)
-        return self
+def _kill(at: int) -> Callable[[int, Call], int | None]:
+    return lambda index, _: None if index == at else 0
 
 
-JUMPS = {
-    "back": [100, 50, 40, 30, 20, 10],
-    "forward and back": [10, 1e6, 20, 1e6, 30, 40],
-    "still": [7, 7, 7, 7, 7, 7],
-    "within one second": [7.1, 7.2, 7.3, 7.4, 7.5, 7.6],
-    "before 1970": [-5, -4, -9, -8, 0, 1],
-}
+def _four(directory: Path) -> None:
+    sit_until(directory, since=3, until=4)
 
 
-def test_a_clock_that_jumps(scratch: Path, tally: Tally) -> None:
-    """What is newest is what was saved last, within a sitting and from one to the next."""
-    with tally.fault(CLOCKS) as cases:
-        for label, hours in JUMPS.items():
-            for sittings in (1, 2, 6):
-                with cases.case(f"{label}, {sittings} sittings"):
-                    times = (hour * HOUR for hour in hours)
-                    directory = scratch / f"{label}-{sittings}"
-                    for until in range(6 // sittings, 7, 6 // sittings):
-                        trainer = Jumping(directory, spec={"max_to_keep": 2}).at(times)
-                        trainer.start()
-                        assert trainer.step == until - 6 // sittings
-                        trainer.train(until)
-                    assert trainer.names == ["ckpt-5", "ckpt-6"]
-                    check_latest(directory, steps={6}, may_be_none=False)
+def _five(directory: Path) -> None:
+    """The save that was killed has either not happened, or is completed."""
+    try:
+        sit_until(directory, since=3, until=5)
+    except Different:
+        sit_until(directory, since=4, until=5)
 
 
-def test_of_two_runners_one_works_and_the_other_is_told(
-    workdir: Path, straight: dict[str, str], tally: Tally
+def test_a_run_may_have_any_name(
+    scratch: Path,
+    tally: Tally,
+    bounded: Bounded,
+    siblings: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    uninterrupted: dict[str, Any],
 ) -> None:
-    with tally.fault(TWICE) as cases, cases.case("two processes"):
-        (workdir / "twice").mkdir()
-        child, connection = start(command, workdir / "twice", *COMMAND, "run.dir=run")
-        for _ in itertools.takewhile(lambda _: child.is_alive(), itertools.count()):
-            child.join(0.01)
-            if (workdir / "twice/run/run.json").exists():
-                break
-        second = run_forked(command, workdir / "twice", *COMMAND, "run.dir=run")
-        first = ended(child, connection)
-        assert first.answer == (0, ""), first.error
-        code, told = second.answer
-        assert (code, told[:47]) == (
-            1,
-            f"runner: run is being worked on by process {child.pid} on"[:47],
-        )
-        check_same_result(result_of(workdir / "twice/run"), straight)
+    monkeypatch.chdir(scratch / "runs")
+    with tally.fault(PLACES) as cases:
+        for name in bounded(NAMES, 1):
+            with cases.case(repr(name)):
+                given = f"run.dir={_quoted(name)}"
+                with pytest.raises(Stop):
+                    run(*TINY, given, observer=StopAt(5))
+                result = run(*TINY, given)
+                assert result.directory == Path(name)
+                if outcome(result) != uninterrupted:
+                    raise Different("it does not end as one with a plain name")
+                siblings()
+
+
+def _quoted(name: str) -> str:
+    """As Hydra takes it."""
+    return "'" + name.replace("'", "\\'") + "'"
