@@ -83,7 +83,7 @@ def test_a_runner_that_is_killed_leaves_no_lock(
         process, _, how_it_ended = _stand_still(scratch / "run")
         os.kill(process, signal.SIGKILL)
         assert how_it_ended().code == -signal.SIGKILL
-        assert f"process {process}" in (scratch / "run/.lock").read_text()
+        assert f'"pid": {process},' in (scratch / "run/.lock.1").read_text()
         _check(run_forked(_work, scratch / "run"), uninterrupted)
 
 
