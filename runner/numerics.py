@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def _difference(name: str, old: Any, new: Any) -> str:
     if isinstance(old, list) and isinstance(new, list):
-        gone = ", ".join(str(one) for one in old if one not in new)
-        come = ", ".join(str(one) for one in new if one not in old)
+        had, has = Counter(map(str, old)), Counter(map(str, new))
+        gone, come = ", ".join((had - has).elements()), ", ".join((has - had).elements())
         told = [f"lacks {gone}"] if gone else []
         return f"{name} {' and '.join([*told, *([f'now has {come}'] if come else [])])}"
     return f"{name} is {shown(new)}, was {shown(old)}"

@@ -45,6 +45,12 @@ def test_a_difference_is_told_by_name(
     assert numerics.differences(described(**before), described(**now)) == [reason]
 
 
+def test_lists_are_compared_with_their_repetitions() -> None:
+    one, two = {"devices": ["CPU", "GPU"]}, {"devices": ["CPU", "GPU", "GPU"]}
+    assert numerics.differences(one, two) == ["devices now has GPU"]
+    assert numerics.differences(two, one) == ["devices lacks GPU"]
+
+
 def test_settings_of_the_environment_count(monkeypatch: pytest.MonkeyPatch) -> None:
     before = described()
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
