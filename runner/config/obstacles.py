@@ -117,9 +117,11 @@ def _limits(case: Case, experiment: Experiment) -> dict[Place, int | None]:
     if not isinstance(phase, Train):
         return {}
     epochs, count = _epochs(case, experiment), phase.until.epochs
+    end = count and (epochs.end(count) if epochs else None)
     return {
         ("phases", name, "until", "steps"): phase.until.steps,
-        ("phases", name, "until", "epochs"): count and (epochs.end(count) if epochs else None),
+        ("phases", name, "until", "epochs"): end,
+        ("data", "batch_size"): end,
         ("engine", "limit_steps"): experiment.engine.limit_steps,
     }
 

@@ -269,6 +269,14 @@ def test_epochs_are_counted_in_batches_of_the_new_size() -> None:
     )
 
 
+def test_a_larger_batch_can_end_the_phase_at_work() -> None:
+    assert only("data.batch_size=320").problem == (
+        "data.batch_size=320: phase train would end at its step 8, and is at 20 already; give more, or "
+        "start another run with it"
+    )
+    assert only("data.batch_size=80").kind == "trajectory"
+
+
 def test_epochs_of_other_data_are_not_guessed() -> None:
     found = changes("data.limit=100", "phases.train.until.epochs=3")
     assert {change.kind for change in found.values()} == {"trajectory"}
