@@ -56,8 +56,13 @@ def evaluate(
         UserError: see `runner.errors`.
     """
     record = RunDirectory(Path(directory)).read()
-    amendments = record.amendments if record else []
-    config = evaluation_of(Path(directory), overrides, checkpoint=checkpoint, amendments=amendments)
+    config = evaluation_of(
+        Path(directory),
+        overrides,
+        checkpoint=checkpoint,
+        amendments=record.amendments if record else [],
+        run=record.id if record else None,
+    )
     return run_session(launch(job_part(config), config.hydra, list(overrides)), _shown(observer))
 
 

@@ -26,11 +26,13 @@ def evaluation_of(
     *,
     checkpoint: str | int | None,
     amendments: Sequence[Sequence[str]] = (),
+    run: str | None = None,
 ) -> DictConfig:
     """The config of the run in ``directory`` with only its evaluations as phases.
 
     Args:
         amendments: what the run was resumed with since its config was saved.
+        run: its id; checkpoints of other runs in the same place do not count.
 
     Raises:
         ConfigError: the saved config and the overrides are not right together.
@@ -43,7 +45,7 @@ def evaluation_of(
         config.run.dir, config.run.fresh = str(directory), False
         experiment = experiment_of(config)
         place = Path(experiment.checkpoint.directory)
-        chosen = _choose(experiment.checkpoint, checkpoint)
+        chosen = _choose(experiment.checkpoint, checkpoint, run=run)
         config.checkpoint.directory = str(place)
         config.checkpoint.restore = str(place / chosen.name)
         config.phases = _evaluations(config, experiment)
@@ -61,17 +63,18 @@ def _evaluations(config: DictConfig, experiment: Experiment) -> dict[str, Any]:
     return nodes or {"evaluate": {"_target_": "runner.phases.Evaluate"}}
 
 
-def _choose(spec: CheckpointSpec, which: str | int | None) -> Manifest:
-    manifests = read_manifests(Path(spec.directory))
+def _choose(spec: CheckpointSpec, which: str | int | None, *, run: str | None) -> Manifest:
+    found = read_manifests(Path(spec.directory))
+    manifests = [manifest for manifest in found if run in (None, manifest.run)]
     best = best_of(manifests, spec.best)[:1] if spec.best else []
     named = {"best": best, "latest": manifests[-1:]}
     named |= {str(manifest.number): [manifest] for manifest in manifests}
-    found = (best or manifests[-1:]) if which is None else named.get(str(which), [])
-    if not found:
+    chosen = (best or manifests[-1:]) if which is None else named.get(str(which), [])
+    if not chosen:
         wanted = "latest" if which is None else which
         there = ", ".join(str(manifest.number) for manifest in manifests) or "none"
         raise CheckpointError(
             f"--checkpoint {wanted}: no such checkpoint in {spec.directory}; give latest, best or a "
             f"number; numbers there: {there}"
         )
-    return found[0]
+    return chosen[0]

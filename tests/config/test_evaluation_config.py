@@ -22,7 +22,12 @@ ACCURACY = {10: 0.5, 20: 0.9, 30: 0.7}
 def saved(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run directory with a saved config, and three checkpoints as far as manifests tell."""
     manifests = [
-        SimpleNamespace(name=f"ckpt-{n}", number=n, metrics={"validation/accuracy": value})
+        SimpleNamespace(
+            name=f"ckpt-{n}",
+            number=n,
+            metrics={"validation/accuracy": value},
+            run="run2" if n == 20 else "run1",
+        )
         for n, value in ACCURACY.items()
     ]
     monkeypatch.setattr(evaluation, "read_manifests", lambda directory: manifests)
@@ -51,6 +56,12 @@ def start(config: DictConfig) -> str:
 )
 def test_which_checkpoint(saved: Path, which: str | int | None, name: str) -> None:
     assert start(evaluation_of(saved, [], checkpoint=which)) == name
+
+
+@pytest.mark.parametrize(("run", "name"), [("run1", "ckpt-30"), ("run2", "ckpt-20")])
+def test_of_several_runs_in_one_place_only_this_one(saved: Path, run: str, name: str) -> None:
+    assert start(evaluation_of(saved, [], checkpoint="latest", run=run)) == name
+    assert start(evaluation_of(saved, [], checkpoint="best", run=run)) == name
 
 
 def test_without_a_best_the_latest(saved: Path) -> None:
