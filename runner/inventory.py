@@ -45,7 +45,7 @@ class Inventory:
             kept: the objects whose state is saved.
         """
         nodes = list(self._nodes())
-        random = [node for node in nodes if node.attr.keys() >= _SEEDED]
+        random = [node for node in nodes if _draws(node)]
         found = [
             f"a step draws random numbers with {_named(node)}, whose state no checkpoint can hold; "
             "use keras.random with a keras.random.SeedGenerator, or tf.random.Generator"
@@ -83,6 +83,13 @@ class Inventory:
         known |= {id(getattr(part, "resource_handle", None)) for part in kept}
         used = (outside for graph in self._graphs for outside, _ in graph.captures)
         return any(one.dtype == tf.resource and id(one) not in known for one in used)
+
+
+def _draws(node: Any) -> bool:
+    """Whether it draws random numbers; a recurrent layer on a GPU only does for its own dropout."""
+    if node.op.startswith("CudnnRNN"):
+        return bool(node.attr["dropout"].f)
+    return bool(node.attr.keys() >= _SEEDED)
 
 
 def _named(node: Any) -> str:

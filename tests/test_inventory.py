@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
 
-from runner import run
+from runner import inventory, run
 from runner.errors import ConfigError
 from tests.test_resume import outcome, straight_and_interrupted
 
@@ -114,3 +115,14 @@ def test_steps_that_call_python_are_told(
 ) -> None:
     run(*net("calling"), "engine.limit_steps=3")
     assert "every step calls Python (PyFunc (" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("dropout", "is_refused"), [(0.0, False), (0.5, True)])
+def test_a_recurrent_kernel_draws_only_for_its_own_dropout(
+    dropout: float, is_refused: bool
+) -> None:
+    node = tf.compat.v1.NodeDef(op="CudnnRNNV3", name="lstm")
+    for name in ("seed", "seed2"):
+        node.attr[name].i = 0
+    node.attr["dropout"].f = dropout
+    assert inventory._draws(node) is is_refused
