@@ -16,6 +16,9 @@ from runner.checkpoint.graph import Variable, numbered, own_name
 from runner.checkpoint.spec import UNTRACKED
 from runner.errors import ConfigError, suggestion
 
+_SEED = "seed_generator_state"
+"""How the names of the variables of Keras's seed generators end."""
+
 
 @dataclass
 class Record:
@@ -160,8 +163,7 @@ class State:
 
         That is so where it is random state alone, and no weight.
         """
-        weights = {id(weight) for weight in self.model.weights}
-        return not any(id(one) in weights for one in self.progress.untracked.values())
+        return all(path.partition("#")[0].endswith(_SEED) for path in self.progress.untracked)
 
     def _part(self, key: str, path: str) -> Any:
         where, _, rest = path.partition(".")

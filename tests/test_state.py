@@ -186,6 +186,16 @@ def test_keys_without_progress_lose_nothing_of_the_model(
     assert here.can_lack_untracked is (build is mlp)
 
 
+def test_only_random_state_can_be_lacking() -> None:
+    count = tf.Variable(0.0, trainable=False, name="count")
+    model = mlp(shape=[8, 8], outputs=10)
+    optimizer = keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+    here = State(model=model, optimizer=optimizer, metrics=[], touched=[count])
+    assert "count" in here.progress.untracked
+    assert not here.can_lack_untracked
+
+
 def test_keys_that_name_no_model_get_no_other_one() -> None:
     assert list(state().parts({"head": "model.logits"})) == ["head"]
     plain = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
