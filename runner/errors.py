@@ -30,6 +30,10 @@ class CheckpointError(UserError):
     exit_code = 3
 
 
+class NameTakenError(CheckpointError):
+    """A checkpoint would stand where somebody else's is; no later save can succeed either."""
+
+
 class ConfigError(UserError):
     """The config or the command line is wrong. One error carries every problem that was found."""
 

@@ -11,6 +11,9 @@ from runner.config.changes import Change, change_from_json
 Status = Literal["running", "finished", "stopped", "failed"]
 
 
+FORMAT = 1
+
+
 @dataclass(kw_only=True)
 class Sitting:
     """One process's work on a run."""
@@ -45,6 +48,7 @@ class RunRecord:
 
     id: str
     name: str
+    format: int = FORMAT
     status: Status = "running"
     sittings: list[Sitting] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)

@@ -37,12 +37,15 @@ def enter_sitting(record: RunRecord, experiment: Experiment) -> list[str]:
     record.versions = provenance.versions()
     record.machine = provenance.machine()
     record.git = provenance.git()
+    record.checkpoint_directory = checkpoint_place(experiment)
+    return changed
+
+
+def checkpoint_place(experiment: Experiment) -> str:
+    """Where the checkpoints stand: relative to the run directory if they lie in it, or absolute."""
     place = os.path.relpath(experiment.checkpoint.directory, experiment.run.dir)
     is_outside = place.startswith("..")
-    record.checkpoint_directory = (
-        str(Path(experiment.checkpoint.directory).absolute()) if is_outside else place
-    )
-    return changed
+    return str(Path(experiment.checkpoint.directory).absolute()) if is_outside else place
 
 
 def compare_numerics(record: RunRecord, present: dict[str, Any]) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from runner.files import sync, sync_directory, write_atomically, writing
+from runner.files import UnwritableError, sync, sync_directory, write_atomically, writing
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +30,22 @@ class Rows:
     Args:
         path: the file.
         copy: the second one.
+        patient: rows that cannot be written wait for the next that can, until ``sync``.
         now: seconds since 1970.
     """
 
-    def __init__(self, path: Path, *, copy: Path, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        copy: Path,
+        patient: bool = False,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._path = path
         self._paths = (path, copy)
+        self._waiting = dict.fromkeys(self._paths, b"")
+        self._patient = patient
         self._now = now
 
     def append(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -46,12 +58,31 @@ class Rows:
         complete["time"] = round(self._now(), 3)
         line = json.dumps(complete, allow_nan=False) + "\n"
         for path in self._paths:
-            with writing(path), path.open("a") as file:
-                file.write(line)
+            self._waiting[path] += line.encode()
+            try:
+                self._write(path)
+            except UnwritableError as error:
+                if not self._patient:
+                    raise
+                log.warning("%s", error)
         return complete
+
+    def _write(self, path: Path) -> None:
+        """Appends what waits, all of it or nothing."""
+        content = self._waiting[path]
+        if not content:
+            return
+        with writing(path), path.open("ab", buffering=0) as file:
+            size = file.tell()
+            if file.write(content) != len(content):
+                file.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._waiting[path] = b""
 
     def sync(self) -> None:
         """Brings what was appended to the disk, so that a checkpoint may count on it."""
+        for path in self._paths:
+            self._write(path)
         written = [path for path in self._paths if path.exists()]
         with writing(self._path):
             for path in written:
@@ -74,7 +105,9 @@ class Rows:
             if present.startswith(content):
                 _truncate(path, len(content))
             else:
-                log.warning("%s had lost rows, which came back from its copy", path)
+                log.warning(
+                    "%s had other rows than were written; they came back from its copy", path
+                )
                 write_atomically(path, content)
 
     def read(self) -> Iterator[dict[str, Any]]:

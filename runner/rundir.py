@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from runner.errors import UserError
 from runner.files import remove, write_atomically, writing
 from runner.lock import Lock
-from runner.record import RunRecord, Sitting
+from runner.record import FORMAT, RunRecord, Sitting
 from runner.results import Result, result_from_json
 
 _LOCK = ".lock"
@@ -23,6 +23,10 @@ _LOCK = ".lock"
 
 class RunDirectoryError(UserError):
     """The run directory cannot be used."""
+
+
+class DamagedRecordError(RunDirectoryError):
+    """run.json is not what a runner wrote."""
 
 
 class RunDirectory:
@@ -46,17 +50,24 @@ class RunDirectory:
         """The content of run.json, or None if there is none.
 
         Raises:
-            RunDirectoryError: it is there but not readable.
+            DamagedRecordError: it is no record.
+            RunDirectoryError: it cannot be read, or not by this version of runner.
         """
         path = self.path / "run.json"
         try:
             content = json.loads(path.read_bytes())
+            if content.get("format", FORMAT) > FORMAT:
+                raise RunDirectoryError(
+                    f"{path}: a newer version of runner wrote it; install that one"
+                )
             sittings = [Sitting(**sitting) for sitting in content.pop("sittings")]
             return RunRecord(**content, sittings=sittings)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise RunDirectoryError(f"{path} cannot be read: {error.strerror}") from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise RunDirectoryError(
+            raise DamagedRecordError(
                 f"{path} is not readable ({error}); run.fresh=true moves this run aside and starts over"
             ) from error
 
@@ -146,6 +157,20 @@ class RunDirectory:
                     ) from error
             yield
 
+    @contextmanager
+    def keeping_out(self, run: str, checkpoints: Path) -> Iterator[None]:
+        """Keeps another run, which saves in ``checkpoints``, from working for the length of a block.
+
+        Raises:
+            LockedError: a runner is at work on it.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(Lock(shared_lock(checkpoints, run)).held())
+            home = checkpoints.parent
+            if (home / "run.json").is_file() and home.resolve() != self.path.resolve():
+                stack.enter_context(Lock(home / _LOCK).held())
+            yield
+
     def check(self) -> None:
         """Makes sure that the run still is this process's; to be asked before anything is written.
 
@@ -158,6 +183,11 @@ class RunDirectory:
     def is_locked(self) -> bool:
         """Whether a runner is at work on it."""
         return self.lock.holder() is not None
+
+
+def shared_lock(checkpoints: Path, run: str) -> Path:
+    """The lock of a run that saves outside its own directory, where another one could as well."""
+    return checkpoints / f"{_LOCK}-{run}"
 
 
 def _is_of_lock(path: Path) -> bool:

@@ -24,10 +24,10 @@ from runner.interrupt import StopRequest, duration_s
 from runner.observer import SessionObserver
 from runner.preflight import check_outside_world
 from runner.record import RunRecord, rebuilt
-from runner.recording import Recording, compare_numerics, enter_sitting
+from runner.recording import Recording, checkpoint_place, compare_numerics, enter_sitting
 from runner.results import Result
 from runner.resumption import Resumption
-from runner.rundir import RunDirectory, RunDirectoryError, point_latest
+from runner.rundir import DamagedRecordError, RunDirectory, point_latest, shared_lock
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +76,8 @@ def _shared_lock(launch: Launch) -> Path | None:
     """A run with the same id in another run directory may save in the same place: it is kept out."""
     experiment = launch.experiment
     place = Path(experiment.checkpoint.directory)
-    is_own = place.is_relative_to(experiment.run.dir)
-    return place / f".lock-{launch.id}" if experiment.trains and not is_own else None
+    is_own = place.resolve().is_relative_to(Path(experiment.run.dir).resolve())
+    return shared_lock(place, launch.id) if experiment.trains and not is_own else None
 
 
 def _recall(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> Result | None:
@@ -121,7 +121,7 @@ def _sit(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> 
 
 
 def _readable(directory: RunDirectory) -> RunRecord | None:
-    with suppress(RunDirectoryError):
+    with suppress(DamagedRecordError):
         return directory.read()
     return None
 
@@ -130,7 +130,7 @@ def _mend(launch: Launch, directory: RunDirectory) -> None:
     """Begins a lost run.json anew, by what the newest checkpoint tells.
 
     Raises:
-        RunDirectoryError: it is not readable, and nothing else says that this is the run.
+        DamagedRecordError: it is not readable, and nothing else says that this is the run.
     """
     if launch.experiment.run.fresh or _readable(directory) is not None:
         return
@@ -138,13 +138,15 @@ def _mend(launch: Launch, directory: RunDirectory) -> None:
     own = [manifest for manifest in manifests if manifest.run == launch.id]
     try:
         directory.read()
-    except RunDirectoryError:
+    except DamagedRecordError:
         if not own and directory.path.name != launch.id:
             raise
         aside = directory.set_record_aside()
         log.warning("run.json was damaged: it now stands in %s, and a new one is begun", aside)
     if own:
-        directory.write(rebuilt(own[-1], name=launch.experiment.name))
+        record = rebuilt(own[-1], name=launch.experiment.name)
+        record.checkpoint_directory = checkpoint_place(launch.experiment)
+        directory.write(record)
 
 
 @contextmanager

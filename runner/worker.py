@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,9 +14,10 @@ from runner.checkpoint.manifest import Manifest
 from runner.checkpoint.spec import UNTRACKED
 from runner.checkpoint.store import CheckpointStore, Moment
 from runner.config import Experiment
-from runner.errors import CheckpointError
+from runner.errors import CheckpointError, NameTakenError, UserError
 from runner.events import Events
 from runner.experiment import Built
+from runner.files import UnwritableError
 from runner.interrupt import Interrupted, StopRequest
 from runner.observer import SessionObserver
 from runner.phases import Given, Row
@@ -60,7 +62,8 @@ class Worker:
         self._record = record
         self._observer = observer
         self._stop = stop
-        self._rows = Rows(directory.rows, copy=directory.rows_copy)
+        goes_on = experiment.checkpoint.on_save_error == "continue"
+        self._rows = Rows(directory.rows, copy=directory.rows_copy, patient=goes_on)
         self._events = Events(directory.path / "tensorboard")
         spec = experiment.checkpoint
         parts = self._state.parts(spec.parts)
@@ -70,9 +73,10 @@ class Worker:
             directory=Path(spec.directory),
             run=record.id,
             check=directory.check,
+            keep_out=functools.partial(directory.keeping_out, checkpoints=Path(spec.directory)),
             optional=UNTRACKED if self._state.can_lack_untracked else None,
         )
-        self._unsaved: CheckpointError | None = None
+        self._unsaved: UserError | None = None
 
     def work(self) -> Result:
         """Restores, does what is left of the phases, and says what came out.
@@ -94,7 +98,7 @@ class Worker:
     def _start(self) -> None:
         sitting, rate = self._record.sittings[-1], LearningRate(self._state)
         try:
-            checkpoint = self._restore()
+            checkpoint = self._restore(rate)
         finally:
             sitting.set_aside = self._store.damaged
         if checkpoint is None and self._experiment.measures_what_it_starts_from:
@@ -115,16 +119,35 @@ class Worker:
         log.info("starts at step %s from %s", self._state.step, checkpoint or "scratch")
         self._observer.restored(checkpoint, step=self._state.step)
 
-    def _restore(self) -> Path | None:
-        """Gives the state what the newest checkpoint, or the one that the config names, holds."""
+    def _restore(self, rate: LearningRate) -> Path | None:
+        """Gives the state what the newest checkpoint, or the one that the config names, holds.
+
+        Of a checkpoint that is not the run's own, the learning rate is not taken: the config says it.
+        """
         self._store.open()
         checkpoint = self._store.start(fresh=self._starts_over())
         if checkpoint is not None:
             manifest = self._store.restore(checkpoint)
+            self._check_place(checkpoint, manifest)
             saved_by = manifest.run if manifest else self._state.progress.record.run
             self._place(manifest, is_own=saved_by == self._record.id)
+            if saved_by != self._record.id:
+                rate.put_back()
         self._state.progress.record.run = self._record.id
         return checkpoint
+
+    def _check_place(self, checkpoint: Path, manifest: Manifest | None) -> None:
+        """A run that has begun has to know where it stands, or its rows would be lost."""
+        has_begun = any(one.from_step is not None for one in self._record.sittings[:-1])
+        if (
+            manifest is None
+            and has_begun
+            and "progress" not in self._experiment.checkpoint.parts.values()
+        ):
+            raise CheckpointError(
+                f"{checkpoint} has lost its manifest, and without the key progress nothing else tells at "
+                "which step the run stood; run.fresh=true with checkpoint.restore=PATH starts from it"
+            )
 
     def _cut_rows(self) -> None:
         """Takes off the rows that the restored state does not know of."""
@@ -217,8 +240,6 @@ class Worker:
     def _save(self, *, epoch: float, metrics: Mapping[str, float], scheduled: bool = True) -> None:
         self._directory.check()
         record = self._state.progress.record
-        # Rows first: a checkpoint counts on the rows it knows of.
-        self._rows.sync()
         record.saves += scheduled
         moment = Moment(
             scheduled=scheduled,
@@ -232,9 +253,12 @@ class Worker:
             amendments=self._record.lasting_amendments(),
         )
         try:
+            # Rows first: a checkpoint counts on the rows it knows of.
+            self._rows.sync()
             manifest = self._store.save(moment)
-        except CheckpointError as error:
-            if self._experiment.checkpoint.on_save_error == "stop" or not scheduled:
+        except (CheckpointError, UnwritableError) as error:
+            goes_on = self._experiment.checkpoint.on_save_error == "continue"
+            if not (goes_on and scheduled) or isinstance(error, NameTakenError):
                 raise
             self._unsaved = error
             log.warning("%s; training goes on (checkpoint.on_save_error=continue)", error)
@@ -256,6 +280,7 @@ class Worker:
             yield manifest.step if manifest else self._state.step
 
     def _result(self) -> Result:
+        self._rows.sync()
         best = self._store.best
         return Result(
             id=self._record.id,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runner.files import UnwritableError
 from runner.rows import Rows
 
 
@@ -65,6 +68,45 @@ def test_rows_that_one_file_has_lost_come_back_from_the_other(tmp_path: Path, da
         path.unlink() if content is None else path.write_bytes(content)
         assert rows.cut(3) == 3
         assert (tmp_path / "rows").read_bytes() == (tmp_path / "copy").read_bytes() == whole
+
+
+@pytest.mark.parametrize("room", [0, 5])
+def test_rows_wait_for_room_or_are_told(tmp_path: Path, room: int) -> None:
+    """Not even half a row stays behind where the disk is full."""
+    patient, hasty = (
+        Rows(
+            tmp_path / name,
+            copy=tmp_path / f"{name}-copy",
+            patient=name == "patient",
+            now=lambda: 0.0,
+        )
+        for name in ("patient", "hasty")
+    )
+    for rows in (patient, hasty):
+        rows.append({"step": 1})
+    whole = (tmp_path / "hasty").read_bytes()
+    with files_no_larger_than(len(whole) + room):
+        for step in (2, 3):
+            patient.append({"step": step})
+        with pytest.raises(UnwritableError):
+            hasty.append({"step": 2})
+        with pytest.raises(UnwritableError):
+            patient.sync()
+        for name in ("patient", "patient-copy", "hasty"):
+            assert (tmp_path / name).read_bytes() == whole
+    patient.sync()
+    assert [row["step"] for row in patient.read()] == [1, 2, 3]
+    assert (tmp_path / "patient").read_bytes() == (tmp_path / "patient-copy").read_bytes()
+
+
+@contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_event_files_hold_what_the_rows_hold(workdir: Path, cli: Callable[..., Any]) -> None:

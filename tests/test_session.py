@@ -21,9 +21,12 @@ import yaml
 
 from runner import Result, evaluate, quiet, run
 from runner.checkpoint.manifest import read_manifest
-from runner.errors import CheckpointError, ConfigError, UserError
+from runner.errors import CheckpointError, ConfigError, NameTakenError, UserError
+from runner.files import UnwritableError
 from runner.lock import Lock, LockedError
 from runner.lock.owner import Host
+from runner.rows import WALL_CLOCK, Rows
+from runner.rundir import RunDirectoryError
 
 TINY = ("engine.limit_steps=3",)
 TINY_NAMED = (*TINY, "run.dir=here")
@@ -125,6 +128,26 @@ def test_two_runners_do_not_save_one_run_in_one_place(workdir: Path) -> None:
             run(*shared, "run.dir=second")
         assert evaluate("first", "phases.evaluate.data=validation").step == 3
     assert run(*shared, "run.dir=second").checkpoints == [Path("shared/ckpt-3")]
+
+
+def test_a_checkpoint_directory_in_a_linked_run_directory_is_the_runs_own(workdir: Path) -> None:
+    (workdir / "real").mkdir()
+    (workdir / "link").symlink_to("real")
+    place = workdir / "real/checkpoints"
+    run(*TINY, "run.dir=link", f"checkpoint.directory={place}")
+    assert not list(place.glob(".lock*"))
+
+
+def test_another_run_is_kept_out_while_its_checkpoints_are_moved(workdir: Path) -> None:
+    first = run(*TINY_NAMED, "checkpoint.every.steps=1")
+    shared = ("checkpoint.directory=here/checkpoints", "checkpoint.restore=1", "run.dir=other")
+    at_work = Lock(workdir / "here/.lock", host=lambda: Host("elsewhere", "")).held()
+    with at_work, pytest.raises(LockedError, match="here is being worked on by process"):
+        run(*TINY, *shared, "seed=1")
+    assert all(path.with_suffix(".index").exists() for path in first.checkpoints)
+    again = run(*TINY, *shared, "seed=1")
+    assert [path.name for path in again.checkpoints] == ["ckpt-3"]
+    assert (workdir / "here/checkpoints/abandoned/ckpt-2.json").exists()
 
 
 def test_changed_code_is_named(
@@ -313,6 +336,20 @@ def test_a_lost_run_json_loses_nothing_else(workdir: Path, content: bytes | None
     assert asides == ([] if content is None else [content])
 
 
+def test_a_run_json_that_is_no_damaged_one_is_left_alone(workdir: Path) -> None:
+    run(*TINY_NAMED)
+    path = workdir / "here/run.json"
+    newer = json.dumps({**record(workdir / "here"), "format": 99, "unheard": "of"})
+    path.write_text(newer)
+    with pytest.raises(RunDirectoryError, match=r"run\.json: a newer version of runner wrote it"):
+        run(*TINY_NAMED)
+    assert path.read_text() == newer
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(RunDirectoryError, match=r"run\.json cannot be read: Is a directory"):
+        run(*TINY_NAMED)
+
+
 def test_a_run_json_is_not_begun_anew_over_another_run(workdir: Path) -> None:
     run(*TINY_NAMED)
     (workdir / "here/run.json").write_text("{")
@@ -371,6 +408,33 @@ def test_evaluate_takes_its_arguments_in_any_order(cli: Callable[..., Any]) -> N
     done = cli("evaluate", "here", "--checkpoint", "3", "phases.evaluate.data=validation")
     assert done.code == 0, done.err
     assert "validation/accuracy" in done.out
+
+
+def test_a_place_that_nothing_tells_any_more_is_not_guessed(workdir: Path) -> None:
+    """Without the progress, only manifests say at which step a checkpoint was saved."""
+    keys = ("checkpoint.keys={net: model, opt: optimizer}", "checkpoint.every.steps=1")
+    run(*TINY_NAMED, *keys)
+    content = record(workdir / "here")
+    (workdir / "here/run.json").write_text(json.dumps({**content, "status": "running"}))
+    rows = (workdir / "here/metrics.jsonl").read_bytes()
+    for manifest in (workdir / "here/checkpoints").glob("*.json"):
+        manifest.unlink()
+    with pytest.raises(CheckpointError, match="ckpt-3 has lost its manifest, and without the key"):
+        run(*TINY_NAMED, *keys)
+    assert (workdir / "here/metrics.jsonl").read_bytes() == rows
+
+
+def test_a_run_that_starts_from_another_one_has_its_own_learning_rate(workdir: Path) -> None:
+    first = run(*TINY_NAMED)
+    start = (f"checkpoint.restore={first.checkpoints[-1]}", "engine.limit_steps=4")
+    second = run(*start, "optimizer.learning_rate=0.5", "run.dir=second")
+    reader = tf.train.load_checkpoint(str(second.checkpoints[-1]))
+    (rate,) = (
+        reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if "learning_rate" in name and "VARIABLE_VALUE" in name
+    )
+    assert rate == 0.5
 
 
 def test_keys_that_leave_out_part_of_the_state_are_told_once(
@@ -437,6 +501,54 @@ def test_training_may_go_on_after_a_save_that_failed(
     told = capfd.readouterr().err
     assert "ckpt-2 could not be saved: [Errno 28]" in told
     assert "training goes on (checkpoint.on_save_error=continue)" in told
+
+
+def test_training_may_go_on_over_rows_that_could_not_be_written(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = ("checkpoint.every.steps=1", "tracking.log_every.steps=1")
+    straight = run(*TINY, *goes_on, "run.dir=straight")
+    real, numbers = Rows._write, iter(range(1, 100))
+
+    def write(rows: Rows, path: Path) -> None:
+        if next(numbers) in (1, 2, 3):
+            raise UnwritableError(f"{path} cannot be written")
+        real(rows, path)
+
+    monkeypatch.setattr(Rows, "_write", write)
+    with pytest.raises(UnwritableError):
+        run(*TINY_NAMED, *goes_on)
+    numbers = iter(range(1, 100))
+    done = run(*TINY_NAMED, *goes_on, "checkpoint.on_save_error=continue")
+    assert _names(done) == ["ckpt-2", "ckpt-3"]
+    assert _rows(done.directory) == _rows(straight.directory)
+
+
+def _rows(directory: Path) -> list[dict[str, Any]]:
+    rows = map(json.loads, (directory / "metrics.jsonl").read_text().splitlines())
+    return [{key: one[key] for key in one if key not in WALL_CLOCK} for one in rows]
+
+
+def test_the_rows_of_the_last_phase_are_on_the_disk_when_the_run_is_done(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[list[str]] = []
+    real = Rows.sync
+
+    def sync(rows: Rows) -> None:
+        real(rows)
+        synced.append([row["split"] for row in rows.read()])
+
+    monkeypatch.setattr(Rows, "sync", sync)
+    run(*TINY_NAMED)
+    assert synced[-1][-1] == "test"
+
+
+def test_a_name_that_somebody_else_has_stops_the_run_at_once(workdir: Path) -> None:
+    run(*TINY_NAMED, "checkpoint.directory=shared")
+    goes_on = ("checkpoint.directory=shared", "checkpoint.on_save_error=continue")
+    with pytest.raises(NameTakenError, match="ckpt-3 is there already, saved by run"):
+        run(*TINY, *goes_on, "seed=1", "checkpoint.restore=none", "run.dir=other")
 
 
 def test_the_last_save_of_a_phase_has_to_succeed(

@@ -13,8 +13,7 @@ from runner.checkpoint.reading import files_of, owner
 from runner.checkpoint.retention import retained
 from runner.checkpoint.spec import CheckpointSpec
 from runner.checkpoint.staging import MARK, Staging
-from runner.errors import CheckpointError
-from runner.files import make_directory, sync_directory
+from runner.errors import NameTakenError
 
 log = logging.getLogger(__name__)
 
@@ -57,18 +56,16 @@ class CheckpointDirectory:
         self._read()
         self.finish_interrupted()
         faults = {one.name: self._fault(one) for one in self.own}
-        if self.own and not self.others:
-            # Whose an unreadable manifest is can be told only where all the rest are this run's.
-            faults.update(self.unreadable)
-            self.unreadable = {}
         if self.own:
-            faults.update(dict.fromkeys(self._without_manifest(), "its manifest is missing"))
+            faults.update(self._own_unreadable())
+            faults.update(dict.fromkeys(self.without_manifest(), "its manifest is missing"))
         self.set_aside({name: fault for name, fault in faults.items() if fault is not None})
 
     def finish_interrupted(self) -> None:
         """Rolls a save that was complete forward, finishes removals, and sweeps the rest."""
         if not self.staging.exists():
             return
+        self.staging.finish_move()
         self._read()
         self.staging.finish_removals()
         manifest = self.staging.completed()
@@ -134,6 +131,7 @@ class CheckpointDirectory:
 
     def abandon_after(self, manifest: Manifest) -> None:
         """Moves what was saved later in the same line to ``abandoned/``: it was gone back to this."""
+        self._read()
         line = [one for one in (*self.own, *self.others) if one.run == manifest.run]
         later = [one for one in line if one.order > manifest.order]
         if not later:
@@ -151,32 +149,37 @@ class CheckpointDirectory:
         named = pointed_to(self.path)
         if named is not None and named.name in {one.name for one in self.own}:
             (self.path / POINTER).unlink()
-        for one in self.own:
-            log.warning("%s was moved to %s", one.name, self._move_aside(one.name, ABANDONED))
+        for name in [*(one.name for one in self.own), *self.without_manifest()]:
+            log.warning("%s was moved to %s", name, self._move_aside(name, ABANDONED))
         self.own = []
+        self.staging.sweep()
 
     def check_free(self, name: str) -> None:
         """Looks whether a save of this name would be over something that is not this run's.
 
         Raises:
-            CheckpointError: it would.
+            NameTakenError: it would.
         """
         if not self.path.is_dir() or any(one.name == name for one in self.own):
             return
         present = [*files_of(self.path / name), self.path / f"{name}{SUFFIX}"]
         if any(path.exists() for path in present):
-            owner = next(
-                (f"run {one.run}" for one in self.others if one.name == name), "somebody else"
-            )
-            raise CheckpointError(
-                f"{self.path / name} is there already, saved by {owner}, and is not overwritten; "
-                "move its files away, or give another checkpoint.prefix or checkpoint.directory"
+            savers = (f"run {one.run}" for one in self.others if one.name == name)
+            raise NameTakenError(
+                f"{self.path / name} is there already, saved by {next(savers, 'somebody else')}, and "
+                "is not overwritten; move its files away, or give another checkpoint.prefix or "
+                "checkpoint.directory"
             )
 
     def has_lost(self) -> bool:
         """Whether checkpoints of this run were set aside as damaged."""
-        found = (read_manifest(path) for path in (self.path / CORRUPT).rglob(f"*{SUFFIX}"))
-        return any(isinstance(one, str) or (one and one.run == self._run) for one in found)
+        for path in (self.path / CORRUPT).rglob(f"*{SUFFIX}"):
+            match read_manifest(path):
+                case Manifest(run=run) if run == self._run:
+                    return True
+                case str() if owner(path.with_suffix("")) in (None, self._run):
+                    return True
+        return False
 
     def names(self) -> list[str]:
         """The names of all checkpoints here, whoever saved them."""
@@ -205,7 +208,19 @@ class CheckpointDirectory:
             if isinstance(one, str) and _prefix(name) in prefixes
         }
 
-    def _without_manifest(self) -> list[str]:
+    def _own_unreadable(self) -> dict[str, str]:
+        """Of the unreadable manifests, those of this run: the checkpoint itself tells or, if it does
+        not, that nobody else has one here.
+        """
+        whose = {name: owner(self.path / name) for name in self.unreadable}
+        default = None if self.others else self._run
+        return {
+            name: self.unreadable.pop(name)
+            for name, run in whose.items()
+            if (run or default) == self._run
+        }
+
+    def without_manifest(self) -> list[str]:
         """This run's checkpoints whose manifest is gone, by what they hold themselves."""
         lone = [name for name in self.names() if not (self.path / f"{name}{SUFFIX}").exists()]
         return [name for name in lone if owner(self.path / name) == self._run]
@@ -231,22 +246,12 @@ class CheckpointDirectory:
             self.staging.write(path, content)
 
     def _move_aside(self, name: str, folder: str) -> Path:
-        """Moves the files of a checkpoint, the manifest last: until then it is found again."""
-        manifest = f"{name}{SUFFIX}"
-        place = self._free_folder(folder, manifest)
-        make_directory(place)
-        for path in [*files_of(self.path / name), self.path / manifest]:
-            if path.exists():
-                path.replace(place / path.name)
-        sync_directory(place)
-        sync_directory(self.path)
-        return place
-
-    def _free_folder(self, folder: str, name: str) -> Path:
-        """``folder``, or below it one with a number, where no ``name`` stands yet."""
+        """Moves the files of a checkpoint to ``folder`` or, below it, to the first where there are none."""
+        files = [*files_of(self.path / name), self.path / f"{name}{SUFFIX}"]
         place, number = self.path / folder, 2
-        while (place / name).exists():
+        while any((place / path.name).exists() for path in files):
             place, number = self.path / folder / str(number), number + 1
+        self.staging.move(files, place)
         return place
 
 

@@ -45,6 +45,8 @@ class Finder:
             return self._files.path / newest.name
         if self._files.has_lost() and not fresh:
             raise CheckpointError(self._loss())
+        if self._files.without_manifest() and not fresh:
+            return self.find("latest")
         if self._spec.restore == "none":
             return None
         if self._spec.restore != "auto":

@@ -13,7 +13,8 @@ from typing import Any
 from runner.errors import CheckpointError
 from runner.files import sha256
 
-FORMAT = 1
+FORMAT = 2
+"""2 added layers, numerics and amendments."""
 SUFFIX = ".json"
 
 _NUMBERED = re.compile(r".+-\d+", re.DOTALL)

@@ -23,13 +23,19 @@ _SHOWN = 12
 
 
 def restore(
-    path: Path, parts: Mapping[str, Any], *, optional: str | None = None, partial: bool = False
+    path: Path,
+    parts: Mapping[str, Any],
+    *,
+    optional: str | None = None,
+    partial: bool = False,
+    own: bool = False,
 ) -> Manifest | None:
     """Gives ``parts`` the values in the checkpoint at ``path``; returns its manifest if it has one.
 
     Args:
         optional: a key that a checkpoint of a script may lack: its part then stays as it is.
         partial: takes the variables that match, and reports the rest.
+        own: it is the run's own, which is never taken in part.
 
     Raises:
         CheckpointError: it does not fit or cannot be read, and nothing was touched.
@@ -46,7 +52,7 @@ def restore(
         other_kinds = [] if partial else _other_kinds(manifest, parts)
         is_exact = found.is_exact and not found.keys_differ and not other_kinds
         if not found.matches or not (partial or is_exact):
-            raise CheckpointError(_refusal(path, found, other_kinds))
+            raise CheckpointError(_refusal(path, found, other_kinds, own=own))
         values = [(one.part, _values(reader, one)) for one in found.matches]
         # A part that reads its own text may find fault with it; a variable takes what was compared.
         for part, tensors in sorted(values, key=lambda item: isinstance(item[0], Variable)):
@@ -126,7 +132,7 @@ def _other_kinds(manifest: Manifest | None, parts: Mapping[str, Any]) -> list[st
     ]
 
 
-def _refusal(path: Path, found: Comparison, other_kinds: list[str]) -> str:
+def _refusal(path: Path, found: Comparison, other_kinds: list[str], *, own: bool) -> str:
     lines = [f"{path} does not fit this run; nothing was restored."]
     if found.keys_differ:
         saved, wanted = ", ".join(found.keys_saved), ", ".join(found.keys_wanted)
@@ -141,6 +147,11 @@ def _refusal(path: Path, found: Comparison, other_kinds: list[str]) -> str:
     else:
         lines += _sections(found)
         way_out = "checkpoint.partial=true takes what fits and leaves the rest as it is"
+    if own:
+        way_out = (
+            "undo what changed in the config or the code, or start another run from it: "
+            f"checkpoint.restore={path} checkpoint.partial=true"
+        )
     return "\n".join([*lines, f"  To go on, {way_out}."])
 
 

@@ -6,12 +6,15 @@ place, so that the staged copy stays whole until the last name is there: a numbe
 already is replaced without a moment at which neither the old nor the new checkpoint is complete.
 
 A removal goes the other way: the manifest moves here first, and from then on the rest does not
-count. Every temporary file stands here too, so that a dead process leaves nothing anywhere else.
+count. What is moved elsewhere is written down here before. Every temporary file stands here too, so
+that a dead process leaves nothing anywhere else.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from runner.checkpoint.manifest import SUFFIX, Manifest, read_manifest
@@ -33,6 +36,7 @@ class Staging:
 
     - ``<name>.index``, ``.data-*`` and ``.json``: a save, complete if the manifest holds,
     - ``removed/<name>.json``: manifests of checkpoints whose files are being removed,
+    - ``moving``: which files are being moved to which folder,
     - ``temporary``: a file on its way to another name.
     """
 
@@ -40,6 +44,7 @@ class Staging:
         self.path = directory / f"{MARK}{run}"
         self._directory = directory
         self._removed = self.path / "removed"
+        self._moving = self.path / "moving"
         self._temporary = self.path / "temporary"
 
     def exists(self) -> bool:
@@ -98,6 +103,26 @@ class Staging:
             manifest = read_manifest(path)
             if isinstance(manifest, Manifest) and not (self._directory / path.name).exists():
                 remove(self._still_there(manifest))
+
+    def move(self, files: Sequence[Path], folder: Path) -> None:
+        """Moves files of the checkpoint directory to a folder in it, all of them or, in the end, all."""
+        names = [path.name for path in files]
+        move = {"files": names, "folder": str(folder.relative_to(self._directory))}
+        self.write(self._moving, json.dumps(move).encode())
+        self.finish_move()
+
+    def finish_move(self) -> None:
+        """Moves what is left of what a process began to move."""
+        with suppress(FileNotFoundError):
+            move = json.loads(self._moving.read_bytes())
+            folder = self._directory / move["folder"]
+            make_directory(folder)
+            for name in move["files"]:
+                with suppress(FileNotFoundError):
+                    (self._directory / name).replace(folder / name)
+            sync_directory(folder)
+            sync_directory(self._directory)
+            self._moving.unlink()
 
     def sweep(self) -> None:
         """Removes the staging directory, if there is one."""

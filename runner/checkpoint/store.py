@@ -8,7 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,9 @@ class CheckpointStore:
         directory: where the files stand; see `CheckpointDirectory`.
         run: the id of the run; checkpoints of other runs in the same directory are left alone.
         optional: a key that a checkpoint of a script may lack.
-        check: raises if the run is no longer this process's; asked before a save is published.
+        check: raises if the run is no longer this process's; asked before files are moved.
+        keep_out: keeps the run of an id from working for the length of a block; for one whose
+            checkpoints are moved.
         now: seconds since 1970.
     """
 
@@ -72,6 +74,7 @@ class CheckpointStore:
         run: str,
         optional: str | None = None,
         check: Callable[[], None] = lambda: None,
+        keep_out: Callable[[str], AbstractContextManager[None]] = lambda run: nullcontext(),
         now: Callable[[], float] = time.time,
     ) -> None:
         self.directory = directory
@@ -81,6 +84,7 @@ class CheckpointStore:
         self._run = run
         self._optional = optional
         self._check = check
+        self._keep_out = keep_out
         self._now = now
         self._parts = parts
         self._checkpoint = tf.train.Checkpoint(**parts)
@@ -93,6 +97,7 @@ class CheckpointStore:
         Raises:
             CheckpointError: the directory cannot be used.
         """
+        self._check()
         with self._told(f"{self.directory} cannot be used"):
             self._files.open()
 
@@ -125,6 +130,9 @@ class CheckpointStore:
         Raises:
             CheckpointError: nothing was saved, or what was is published by the next save or launch;
                 the earlier checkpoints are as they were.
+            NameTakenError: somebody else's checkpoint has the name.
+            LockedError: another process has taken the run over, or is at work on the one that was
+                gone back in.
         """
         with self._told(f"{self.directory} cannot be used"):
             self._clear_the_way()
@@ -145,6 +153,7 @@ class CheckpointStore:
         Raises:
             CheckpointError: there is none, or none that is intact.
         """
+        self._check()
         with self._told(f"{self.directory} cannot be used"):
             return self._finder.start(fresh=fresh)
 
@@ -154,6 +163,7 @@ class CheckpointStore:
         Raises:
             CheckpointError: there is none, or it is not intact.
         """
+        self._check()
         with self._told(f"{self.directory} cannot be used"):
             return self._finder.find(which)
 
@@ -169,7 +179,7 @@ class CheckpointStore:
         is_own = manifest is not None and manifest.run == self._run
         if self._spec.partial and not is_own:
             return restore(path, self._parts, partial=True)
-        restore(path, self._parts, optional=self._optional)
+        restore(path, self._parts, optional=self._optional, own=is_own)
         if manifest is None:
             self._order = reading.save_counter(path)
         else:
@@ -186,7 +196,8 @@ class CheckpointStore:
         """Ends what an earlier save could not, and leaves the line that was gone back from."""
         self._files.finish_interrupted()
         if self._gone_back_to is not None:
-            self._files.abandon_after(self._gone_back_to)
+            with self._keep_out(self._gone_back_to.run):
+                self._files.abandon_after(self._gone_back_to)
             self._gone_back_to = None
 
     def _next_order(self, moment: Moment) -> int:

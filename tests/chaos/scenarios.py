@@ -40,6 +40,8 @@ class Scenario:
     """False: the sitting is asked to stop, and saves out of turn."""
     damage: dict[str, bytes | None] = field(default_factory=dict)
     """Files whose content is another, or that are not there."""
+    tells_run: bool = False
+    """Whether the checkpoints name the run themselves, as with the key progress."""
     latest: tuple[int, ...] = ()
     """Besides the two steps above, where the latest checkpoint may stand on the way."""
 
@@ -56,7 +58,7 @@ class Scenario:
     def prepare(self, directory: Path) -> None:
         """Makes the directory as the sitting finds it."""
         if self.saved:
-            Trainer(directory, spec=self.spec).train(self.saved)
+            Trainer(directory, spec=self.spec, tells_run=self.tells_run).train(self.saved)
         for name, content in self.damage.items():
             path = directory / name
             path.unlink() if content is None else path.write_bytes(content)
@@ -85,6 +87,9 @@ SCENARIOS = {
         until=3,
         damage={"ckpt-4.index": None, "ckpt-3.data-00000-of-00001": b"damaged", "checkpoint": b""},
         latest=(2,),
+    ),
+    "setting one without its manifest aside": Scenario(
+        saved=4, until=4, damage={"ckpt-4.json": None}, tells_run=True, latest=(3,)
     ),
     "going back to an older one": Scenario(
         saved=4, until=3, run="run2", given={"restore": 2}, latest=(2,)
@@ -175,7 +180,8 @@ def copy(source: Path, target: Path) -> Path:
 
 def _launched(scenario: Scenario, directory: Path) -> Trainer:
     """What every sitting begins with: afterwards, the latest is the one it started from."""
-    trainer = Trainer(directory, scenario.run, {**scenario.spec, **scenario.given})
+    spec = {**scenario.spec, **scenario.given}
+    trainer = Trainer(directory, scenario.run, spec, tells_run=scenario.tells_run)
     path = trainer.start()
     if path is not None and trainer.names:
         latest = tf.train.latest_checkpoint(str(directory))

@@ -15,6 +15,7 @@ import tensorflow as tf
 from runner.checkpoint.manifest import Manifest, file_entry
 from runner.checkpoint.spec import CheckpointSpec
 from runner.checkpoint.store import CheckpointStore, Moment
+from runner.state import Progress
 
 HOUR = 3600.0
 
@@ -28,6 +29,10 @@ class Trainer:
     spec: dict[str, Any] = field(default_factory=dict)
     clock: Callable[[int], float] = lambda step: step * HOUR
     """Seconds since 1970 at a step."""
+    tells_run: bool = False
+    """Whether its checkpoints name the run themselves, as with the key progress."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Further ones of the store."""
 
     def __post_init__(self) -> None:
         self.value = tf.Variable([0, 0], dtype=tf.int64, name="value")
@@ -37,12 +42,17 @@ class Trainer:
         spec = CheckpointSpec(
             directory=str(self.directory), **{"keys": {"value": "model"}, **self.spec}
         )
+        parts: dict[str, Any] = {"value": self.value}
+        if self.tells_run:
+            parts["progress"] = progress = Progress()
+            progress.record.run = self.run
         return CheckpointStore(
             spec,
-            {"value": self.value},
+            parts,
             directory=self.directory,
             run=self.run,
             now=lambda: self.clock(self.step),
+            **self.options,
         )
 
     @property
@@ -84,8 +94,10 @@ class Trainer:
 def trainer(tmp_path: Path) -> Callable[..., Trainer]:
     """Makes runs in ``tmp_path / "checkpoints"``."""
 
-    def make(directory: Path | None = None, *, run: str = "run1", **spec: Any) -> Trainer:
-        return Trainer(directory or tmp_path / "checkpoints", run, spec)
+    def make(
+        directory: Path | None = None, *, run: str = "run1", tells_run: bool = False, **spec: Any
+    ) -> Trainer:
+        return Trainer(directory or tmp_path / "checkpoints", run, spec, tells_run=tells_run)
 
     return make
 

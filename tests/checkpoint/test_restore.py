@@ -460,6 +460,16 @@ def test_what_does_not_fit_is_refused_and_nothing_is_touched(tmp_path: Path, mis
         assert bits(target) == before
 
 
+def test_the_runs_own_is_never_taken_in_part(tmp_path: Path) -> None:
+    path = written({"model": tf.Variable([1.0], name="one")}, tmp_path)
+    with pytest.raises(CheckpointError) as told:
+        restore(path, {"model": tf.Variable([1.0, 2.0], name="one")}, own=True)
+    assert str(told.value).endswith(
+        "  To go on, undo what changed in the config or the code, or start another run from it: "
+        f"checkpoint.restore={path} checkpoint.partial=true."
+    )
+
+
 def test_two_objects_in_the_place_of_one_are_refused(tmp_path: Path) -> None:
     one = tf.Variable(1.0, name="one")
     path = written({"model": one, "optimizer": one}, tmp_path)

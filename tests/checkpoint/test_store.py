@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from runner.checkpoint.manifest import Manifest, read_manifest
-from runner.errors import CheckpointError
+from runner.checkpoint.manifest import FORMAT, Manifest, read_manifest
+from runner.errors import CheckpointError, NameTakenError
+from runner.lock import LockedError
 
 Make = Callable[..., Any]
 Bare = Callable[[Path | str | None], list[int]]
@@ -271,6 +273,49 @@ def test_a_run_whose_checkpoints_are_all_damaged_never_starts_over_by_itself(
     assert run.train(1).names == ["ckpt-1"]
 
 
+@pytest.mark.parametrize("manifest", [None, b"{}"])
+def test_one_that_names_its_run_is_known_without_its_manifest(
+    trainer: Make, directory: Path, tree: Tree, manifest: bytes | None
+) -> None:
+    trainer(tells_run=True).train(3)
+    trainer(run="run2", tells_run=True, prefix="other").train(1)
+    (directory / "ckpt-3.json").unlink()
+    if manifest is not None:
+        (directory / "ckpt-3.json").write_bytes(manifest + b'{"files"')
+    others = {name: one for name, one in tree(directory).items() if name.startswith("other")}
+    again = trainer(tells_run=True)
+    assert again.start() == directory / "ckpt-2"
+    assert "ckpt-3.index" in tree(directory / "corrupt")
+    assert again.train(3).names == ["ckpt-1", "ckpt-2", "ckpt-3"]
+    assert others.items() <= tree(directory).items()
+
+
+@pytest.mark.parametrize("restore", ["auto", "none", 1])
+def test_a_run_that_has_lost_all_its_manifests_goes_on_from_its_latest(
+    trainer: Make, directory: Path, restore: Any
+) -> None:
+    trainer(tells_run=True).train(2)
+    for number in (1, 2):
+        (directory / f"ckpt-{number}.json").unlink()
+    assert trainer(tells_run=True, restore=restore).start() == directory / "ckpt-2"
+    fresh = trainer(tells_run=True, restore="none")
+    fresh.store.open()
+    assert fresh.store.start(fresh=True) is None
+    assert fresh.train(1).names == ["ckpt-1"]
+
+
+def test_what_another_run_has_lost_is_no_loss_of_this_one(trainer: Make, directory: Path) -> None:
+    trainer(tells_run=True).train(1)
+    (directory / "ckpt-1.json").write_bytes(b'{"files"')
+    (directory / "corrupt").mkdir()
+    for path in directory.glob("ckpt-1.*"):
+        path.rename(directory / "corrupt" / path.name)
+    (directory / "checkpoint").unlink()
+    with pytest.raises(CheckpointError, match="no checkpoint of this run"):
+        trainer(tells_run=True, restore="none").start()
+    assert trainer(run="run2", restore="none").start() is None
+
+
 def test_starting_afresh_moves_the_runs_own_aside(
     trainer: Make, directory: Path, tree: Tree
 ) -> None:
@@ -287,7 +332,7 @@ def test_starting_afresh_moves_the_runs_own_aside(
 
 def test_a_manifest_of_a_newer_version_stops_the_run(trainer: Make, directory: Path) -> None:
     run = trainer().train(2)
-    newer = replace(run.store.manifests[-1], format=2)
+    newer = replace(run.store.manifests[-1], format=FORMAT + 1)
     (directory / "ckpt-2.json").write_bytes(newer.as_bytes())
     with pytest.raises(CheckpointError, match="only a newer version"):
         trainer().start()
@@ -358,7 +403,7 @@ def test_a_run_never_saves_over_another(
     before = tree(directory)
     other = trainer(run="run2", restore="none", numbering=numbering)
     other.start()
-    with pytest.raises(CheckpointError, match="is there already, saved by run run1"):
+    with pytest.raises(NameTakenError, match="is there already, saved by run run1"):
         other.train(1)
     assert tree(directory) == before
 
@@ -556,6 +601,58 @@ def test_going_back_leaves_the_later_ones_until_something_is_saved(
     later = {name: before[name] for name in before if name.startswith(("ckpt-3", "ckpt-4"))}
     assert tree(directory / "abandoned") == later
     assert bare(tf.train.latest_checkpoint(str(directory))) == [3, 33]
+
+
+def test_going_back_looks_again_at_what_there_is_and_keeps_the_other_run_out(
+    trainer: Make, directory: Path, tree: Tree
+) -> None:
+    first = trainer().train(2)
+    told: list[str] = []
+    back = replace(
+        trainer(run="run2", restore=1),
+        options={"keep_out": lambda run: nullcontext(told.append(run))},
+    )
+    back.start()
+    first.train(3)
+    back.train(2)
+    assert told == ["run1"]
+    later = ["ckpt-2", "ckpt-3"]
+    assert sorted(path.stem for path in (directory / "abandoned").glob("*.json")) == later
+
+
+def test_a_run_at_work_loses_nothing_to_one_that_went_back(
+    trainer: Make, directory: Path, tree: Tree
+) -> None:
+    trainer().train(3)
+
+    @contextmanager
+    def keep_out(run: str) -> Iterator[None]:
+        raise LockedError(f"{run} is at work")
+        yield
+
+    back = replace(trainer(run="run2", restore=1), options={"keep_out": keep_out})
+    back.start()
+    before = tree(directory)
+    with pytest.raises(LockedError, match="run1 is at work"):
+        back.train(2)
+    assert tree(directory) == before
+
+
+def test_a_run_that_is_no_longer_this_process_moves_nothing(
+    trainer: Make, directory: Path, tree: Tree
+) -> None:
+    trainer().train(2)
+    flip(directory / "ckpt-2.index")
+    before = tree(directory)
+
+    def check() -> None:
+        raise LockedError("taken over")
+
+    late = replace(trainer(), options={"check": check})
+    for action in (late.store.open, late.store.start, lambda: late.store.find("latest")):
+        with pytest.raises(LockedError):
+            action()
+    assert tree(directory) == before
 
 
 # --- names that TensorFlow takes for patterns -----------------------------------------------------------
