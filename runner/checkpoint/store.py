@@ -170,7 +170,7 @@ class CheckpointStore:
     def restore(self, path: Path) -> Manifest | None:
         """Gives the state the values in the checkpoint, and goes on counting from it.
 
-        If that is one of several in this directory, the next save moves the later ones aside.
+        If another run has saved more in this directory since, the next save moves that aside.
 
         Raises:
             CheckpointError: it does not fit; no variable was touched.
@@ -185,7 +185,7 @@ class CheckpointStore:
         else:
             self._count_from(manifest)
         is_here = path.parent.resolve() == self.directory.resolve()
-        self._gone_back_to = manifest if is_here else None
+        self._gone_back_to = manifest if is_here and not is_own else None
         return manifest
 
     def borrowed(self, path: Path) -> AbstractContextManager[Manifest | None]:
