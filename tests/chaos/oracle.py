@@ -50,11 +50,11 @@ def check_same_tree(directory: Path, straight: Path) -> None:
 
 def result_of(run: Path) -> dict[str, str]:
     """What came out of a run, every part as a hash: all but the wall clock, tensors to the last bit."""
-    checkpoints = run / "checkpoints"
+    record = json.loads((run / "run.json").read_bytes())
+    checkpoints = run / record["checkpoint_directory"]
     lines = (run / "metrics.jsonl").read_text().splitlines()
     manifests = [vars(one) for one in read_manifests(checkpoints)]
     state = tf.train.get_checkpoint_state(str(checkpoints))
-    record = json.loads((run / "run.json").read_bytes())
     files = tree(checkpoints)
     parts = {
         "rows": [_without(json.loads(line), *WALL_CLOCK) for line in lines],
@@ -65,7 +65,7 @@ def result_of(run: Path) -> dict[str, str]:
         "tensors": {name: data for name, data in files.items() if ".data-" in name},
         "files": sorted(files),
         "status": record["status"],
-        "result": record["result"],
+        "result": json.dumps(record["result"]).replace(str(run.parent), ""),
     }
     return {name: hashlib.sha256(repr(part).encode()).hexdigest() for name, part in parts.items()}
 

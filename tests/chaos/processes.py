@@ -40,8 +40,8 @@ def run_forked(
 ) -> Ended:
     """Calls ``function`` in a process, which is killed when its time is over."""
     child, connection = start(function, *arguments)
-    child.join(kill_after_s)
-    if child.exitcode is None:
+    # There is something to read when it answers or ends; a long answer waits to be read.
+    if not connection.poll(kill_after_s):
         child.kill()
     return ended(child, connection)
 
@@ -71,11 +71,11 @@ def ended(
     child: ForkServerProcess, connection: Connection, calls: list[Call] | None = None
 ) -> Ended:
     """Waits for a process that was started."""
-    child.join()
     answer, error = None, ""
     # Of a killed process there is an end, but nothing else.
     with connection, suppress(EOFError):
         answer, error = connection.recv()
+    child.join()
     return Ended(int(child.exitcode or 0), answer, error, calls or [])
 
 

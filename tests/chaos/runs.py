@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import os
 import re
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -52,10 +54,13 @@ STAGES = (
 """Where a run can be killed."""
 
 
-def command(directory: Path, *overrides: str) -> tuple[int, str]:
+def command(directory: Path, *overrides: str, kill_at: int | None = None) -> tuple[int, str]:
     """What the command line does in ``directory``; returns the exit code and standard error.
 
     For a process of its own. Every beginning of a stage is told in run.log.
+
+    Args:
+        kill_at: kills the process when a stage is told that has so many before it.
     """
     os.chdir(directory)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -63,7 +68,7 @@ def command(directory: Path, *overrides: str) -> tuple[int, str]:
     read, write = os.pipe()
     os.dup2(write, 2)
     os.set_blocking(read, False)
-    _tell_stages()
+    _tell_stages(kill_at)
     from runner.cli import run_command
 
     code = run_command(overrides)
@@ -74,18 +79,31 @@ def command(directory: Path, *overrides: str) -> tuple[int, str]:
 
 def stage_of(log: Path, *, since: int) -> str:
     """Where the process was that wrote all but the first ``since`` bytes of run.log."""
-    content = log.read_bytes()[since:].decode(errors="replace") if log.exists() else ""
-    told = re.findall(r"INFO runner\.chaos: (.+)\n", content)
+    told = stages_of(log, since=since)
     return told[-1] if told else START_UP
 
 
-def _tell_stages() -> None:
+def stages_of(log: Path, *, since: int = 0) -> list[str]:
+    """All stages that were told after the first ``since`` bytes of run.log."""
+    content = log.read_bytes()[since:].decode(errors="replace") if log.exists() else ""
+    return re.findall(r"INFO runner\.chaos: (.+)\n", content)
+
+
+def _tell_stages(kill_at: int | None) -> None:
     from runner.checkpoint.store import CheckpointStore
     from runner.engine.engine import Engine
     from runner.phases import Evaluate, Train
     from runner.worker import Worker
 
     under_way = ["after the last phase"]
+    numbers = itertools.count()
+    log = logging.getLogger("runner.chaos")
+
+    def tell(stage: str) -> None:
+        log.info(stage)
+        if next(numbers) == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
     stages: list[tuple[str, Any, str]] = [
         ("between phases", Worker, "work"),
         ("restore", Worker, "_start"),
@@ -95,12 +113,13 @@ def _tell_stages() -> None:
         ("save", CheckpointStore, "save"),
     ]
     for stage, owner, name in stages:
-        setattr(owner, name, _telling(getattr(owner, name), stage, under_way))
+        setattr(owner, name, _telling(getattr(owner, name), stage, under_way, tell))
 
 
-def _telling(method: Callable[..., Any], stage: str, under_way: list[str]) -> Callable[..., Any]:
+def _telling(
+    method: Callable[..., Any], stage: str, under_way: list[str], tell: Callable[[str], None]
+) -> Callable[..., Any]:
     """The method; it tells its stage when it begins, and the one around it when it ends."""
-    tell = logging.getLogger("runner.chaos").info
 
     @functools.wraps(method)
     def telling(*arguments: Any, **options: Any) -> Any:

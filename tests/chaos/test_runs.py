@@ -1,4 +1,5 @@
-"""Real runs, killed at random instants, several times in a row: each ends as if nothing had happened.
+"""Real runs, killed at random instants, several times in a row, and wherever one stage meets the next:
+each ends as if nothing had happened.
 
 The instants are drawn over the length of a run that nothing happens to, start-up included, so that
 they fall anywhere: below the table of the cases stands how many fell where. A failure tells the seed;
@@ -10,6 +11,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -20,10 +22,20 @@ import pytest
 
 from tests.chaos.oracle import check_same_result, latest_fault, result_of
 from tests.chaos.processes import run_forked
-from tests.chaos.runs import COMMAND, CONFIGS, command, stage_of
+from tests.chaos.runs import COMMAND, CONFIGS, START_UP, command, stage_of, stages_of
 from tests.chaos.tally import Cases, Lost, Tally
 
 KILL = "SIGKILL at a random instant of a run"
+KILL_BETWEEN = "SIGKILL where one stage of a run meets the next"
+KEYS = {
+    "all of the state": (),
+    "without the progress": (
+        "checkpoint.keys={net: model, opt: optimizer}",
+        "tracking.log_every.steps=1",
+    ),
+    "in a directory for several runs": ("checkpoint.directory=shared", "checkpoint.restore=none"),
+}
+"""Overrides, by what the checkpoints hold and where they stand."""
 KILLS = 20
 """By config and part."""
 MOST_IN_A_ROW = 5
@@ -52,6 +64,36 @@ def test_a_run_killed_at_a_few_random_instants_ends_the_same(scratch: Path, tall
     _kill_at_random("layers in a list and a dict", scratch, tally, seed=f"{SEED} few", kills=3)
 
 
+@pytest.mark.chaos
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("keys", KEYS)
+def test_killed_wherever_one_stage_meets_the_next(keys: str, scratch: Path, tally: Tally) -> None:
+    """Of a sitting that goes on from a checkpoint, so that it restores one."""
+    overrides = (*COMMAND, *CONFIGS["dropout and batch normalization"], *KEYS[keys])
+    straight, _ = _straight(scratch / "straight", overrides)
+    template = _new(scratch / "template")
+    assert run_forked(_command_until, 20, template, *overrides).code == -signal.SIGKILL
+    log = shutil.copytree(template, scratch / "whole") / "run" / "run.log"
+    before = log.stat().st_size
+    assert run_forked(command, log.parents[1], *overrides).answer[0] == 0
+    stages = [START_UP, *stages_of(log, since=before)]
+    with tally.fault(KILL_BETWEEN) as cases:
+        for at, (one, next_one) in enumerate(itertools.pairwise(stages)):
+            if {one, next_one} <= {"train", "save"}:
+                continue  # Thousands of kills fall inside of saves, and others between them.
+            with cases.case(f"{at}: {one} -> {next_one}"):
+                place = shutil.copytree(template, scratch / f"killed-{at}")
+                assert run_forked(_command_until, at, place, *overrides).code == -signal.SIGKILL
+                ended = run_forked(command, place, *overrides)
+                if ended.answer is None or ended.answer[0] != 0:
+                    raise Lost(f"{ended.answer} {ended.error}")
+                check_same_result(result_of(place / "run"), straight)
+
+
+def _command_until(kill_at: int, directory: Path, *overrides: str) -> None:
+    command(directory, *overrides, kill_at=kill_at)
+
+
 def _kill_at_random(name: str, scratch: Path, tally: Tally, *, seed: str, kills: int) -> None:
     print(f"CHAOS_SEED={SEED}")
     draw = random.Random(f"{seed} {name}")
@@ -74,7 +116,7 @@ def _straight(place: Path, overrides: tuple[str, ...]) -> tuple[dict[str, str], 
     begun = time.monotonic()
     ended = run_forked(command, _new(place), *overrides)
     length_s = time.monotonic() - begun
-    assert ended.answer == (0, ""), ended.error
+    assert ended.answer is not None and ended.answer[0] == 0, ended
     return result_of(place / "run"), length_s
 
 
