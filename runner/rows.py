@@ -30,7 +30,7 @@ class Rows:
     Args:
         path: the file.
         copy: the second one.
-        patient: rows that cannot be written wait for the next that can, until ``sync``.
+        patient: rows that cannot be written wait for the next that can, until ``flush``.
         now: seconds since 1970.
     """
 
@@ -52,7 +52,7 @@ class Rows:
         """Adds ``row`` with the time at its end, NaN and infinity as null; returns it as written.
 
         Raises:
-            UnwritableError: it cannot be written; as for ``sync`` and ``cut``.
+            UnwritableError: it cannot be written; as for ``flush``, ``sync`` and ``cut``.
         """
         complete = {name: _finite(value) for name, value in row.items()}
         complete["time"] = round(self._now(), 3)
@@ -79,10 +79,13 @@ class Rows:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._waiting[path] = b""
 
-    def sync(self) -> None:
-        """Brings what was appended to the disk, so that a checkpoint may count on it."""
+    def flush(self) -> None:
+        """Writes the rows that wait."""
         for path in self._paths:
             self._write(path)
+
+    def sync(self) -> None:
+        """Brings what was written to the disk, so that a checkpoint may count on it; in any thread."""
         written = [path for path in self._paths if path.exists()]
         with writing(self._path):
             for path in written:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from runner.amend import LearningRate, amend
 from runner.checkpoint.manifest import Manifest
+from runner.checkpoint.saver import Moment
 from runner.checkpoint.spec import UNTRACKED
-from runner.checkpoint.store import CheckpointStore, Moment
+from runner.checkpoint.store import CheckpointStore
 from runner.config import Experiment
 from runner.errors import CheckpointError, NameTakenError, UserError
 from runner.events import Events
@@ -73,6 +74,7 @@ class Worker:
             directory=Path(spec.directory),
             run=record.id,
             check=directory.check,
+            ready=self._rows.sync,
             keep_out=functools.partial(directory.keeping_out, checkpoints=Path(spec.directory)),
             optional=UNTRACKED if self._state.can_lack_untracked else None,
         )
@@ -89,10 +91,14 @@ class Worker:
         self._start()
         try:
             self._do_phases()
+        except Interrupted:
+            self._settle_all()  # It says that all is saved.
+            raise
         finally:
-            self._events.close()
             sitting = self._record.sittings[-1]
+            # Whatever went wrong, the save at work comes to its end before this does.
             sitting.to_step, sitting.set_aside = self._state.step, self._store.damaged
+            self._events.close()
         return self._result()
 
     def _start(self) -> None:
@@ -209,8 +215,7 @@ class Worker:
                 record.begin(name, step=self._state.step)
             log.info("phase %s from step %s", name, self._state.step)
             phase.run(self._given(name))
-            if self._unsaved is not None:
-                raise self._unsaved
+            self._settle_all()
             self._state.progress.record.done.append(name)
 
     def _stop_between_phases(self, name: str) -> None:
@@ -238,6 +243,7 @@ class Worker:
         )
 
     def _save(self, *, epoch: float, metrics: Mapping[str, float], scheduled: bool = True) -> None:
+        self._settle()
         self._directory.check()
         record = self._state.progress.record
         record.saves += scheduled
@@ -252,22 +258,42 @@ class Worker:
             numerics=self._record.numerics,
             amendments=self._record.lasting_amendments(),
         )
-        try:
+        with self._going_on(scheduled=scheduled):
             # Rows first: a checkpoint counts on the rows it knows of.
-            self._rows.sync()
-            manifest = self._store.save(moment)
+            self._rows.flush()
+            self._store.begin(moment)
+
+    def _settle_all(self) -> None:
+        """Makes sure that the last save has succeeded."""
+        self._settle(scheduled=False)
+        if self._unsaved is not None:
+            raise self._unsaved
+
+    def _settle(self, *, scheduled: bool = True) -> None:
+        """Waits for the save at work, if there is one, and tells what became of it."""
+        manifest = None
+        with self._going_on(scheduled=scheduled):
+            manifest = self._store.settle()
+        if manifest is not None:
+            self._unsaved = None
+            log.info("saved %s at step %s", manifest.name, manifest.step)
+            self._observer.saved(manifest.name, is_best=manifest == self._store.best)
+
+    @contextmanager
+    def _going_on(self, *, scheduled: bool) -> Iterator[None]:
+        """Lets training go on after a save that failed, if that is wanted and a later one can succeed."""
+        try:
+            yield
         except (CheckpointError, UnwritableError) as error:
-            goes_on = self._experiment.checkpoint.on_save_error == "continue"
-            if not (goes_on and scheduled) or isinstance(error, NameTakenError):
+            goes_on = self._experiment.checkpoint.on_save_error == "continue" and scheduled
+            if not goes_on or isinstance(error, NameTakenError):
                 raise
             self._unsaved = error
             log.warning("%s; training goes on (checkpoint.on_save_error=continue)", error)
-            return
-        self._unsaved = None
-        log.info("saved %s at step %s", manifest.name, manifest.step)
-        self._observer.saved(manifest.name, is_best=manifest == self._store.best)
 
     def _write(self, row: Row) -> None:
+        if not self._store.is_saving:
+            self._settle()
         self._directory.check()
         written = self._rows.append(row)
         if self._experiment.tracking.tensorboard:
@@ -280,6 +306,7 @@ class Worker:
             yield manifest.step if manifest else self._state.step
 
     def _result(self) -> Result:
+        self._rows.flush()
         self._rows.sync()
         best = self._store.best
         return Result(

@@ -91,10 +91,10 @@ def test_rows_wait_for_room_or_are_told(tmp_path: Path, room: int) -> None:
         with pytest.raises(UnwritableError):
             hasty.append({"step": 2})
         with pytest.raises(UnwritableError):
-            patient.sync()
+            patient.flush()
         for name in ("patient", "patient-copy", "hasty"):
             assert (tmp_path / name).read_bytes() == whole
-    patient.sync()
+    patient.flush()
     assert [row["step"] for row in patient.read()] == [1, 2, 3]
     assert (tmp_path / "patient").read_bytes() == (tmp_path / "patient-copy").read_bytes()
 

@@ -21,8 +21,10 @@ import yaml
 
 from runner import Result, evaluate, quiet, run
 from runner.checkpoint.manifest import read_manifest
+from runner.checkpoint.snapshot import Snapshots
 from runner.errors import CheckpointError, ConfigError, NameTakenError, UserError
 from runner.files import UnwritableError
+from runner.interrupt import StopRequest
 from runner.lock import Lock, LockedError
 from runner.lock.owner import Host
 from runner.rows import WALL_CLOCK, Rows
@@ -551,6 +553,24 @@ def test_a_name_that_somebody_else_has_stops_the_run_at_once(workdir: Path) -> N
         run(*TINY, *goes_on, "seed=1", "checkpoint.restore=none", "run.dir=other")
 
 
+@pytest.mark.parametrize("goes_on", ["stop", "continue"])
+def test_a_run_that_stops_says_that_it_saved_only_if_it_did(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, goes_on: str
+) -> None:
+    """Its last save was due anyway, and is at work when it is asked to stop."""
+    steps = ("checkpoint.every.steps=1", f"checkpoint.on_save_error={goes_on}")
+    _fail_saves(monkeypatch, at=(2,))
+    monkeypatch.setattr(StopRequest, "reason", lambda stop: "SIGTERM" if _is_saving(2) else None)
+    with pytest.raises(CheckpointError, match="ckpt-2 could not be saved"):
+        run(*TINY_NAMED, *steps)
+    assert record(workdir / "here")["status"] == "failed"
+
+
+def _is_saving(step: int) -> bool:
+    log = Path("here/run.log").read_text()
+    return f"saved ckpt-{step - 1} at step {step - 1}" in log
+
+
 def test_the_last_save_of_a_phase_has_to_succeed(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -564,15 +584,20 @@ def test_the_last_save_of_a_phase_has_to_succeed(
 
 def _fail_saves(monkeypatch: pytest.MonkeyPatch, *, at: tuple[int, ...]) -> None:
     """The disk is full at these saves, once."""
-    real, numbers = tf.train.Checkpoint.write, iter(range(1, 100))
+    real, numbers = Snapshots.take, iter(range(1, 100))
 
-    def write(checkpoint: Any, path: str) -> str:
-        if next(numbers) in at:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        written: str = real(checkpoint, path)
+    def take(snapshots: Snapshots, path: Path) -> Callable[[], None]:
+        is_full = next(numbers) in at
+        write = real(snapshots, path)
+
+        def written() -> None:
+            if is_full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            write()
+
         return written
 
-    monkeypatch.setattr(tf.train.Checkpoint, "write", write)
+    monkeypatch.setattr(Snapshots, "take", take)
 
 
 def _names(result: Result) -> list[str]:

@@ -20,7 +20,9 @@ from runner.errors import CheckpointError
 DAMAGE = (tf.errors.OpError, DecodeError, IndexError, OSError, RuntimeError, ValueError)
 """What TensorFlow raises for one damaged file or another."""
 
-_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+"""The tensor that holds the graph of the objects."""
+
 _PATTERN = set("*?[]\\")
 _COUNTER = "save_counter"
 _VARIABLE = "VARIABLE_VALUE"
@@ -35,14 +37,14 @@ def opened(path: Path) -> Iterator[Any]:
         CheckpointError: it cannot be read, now or inside the ``with`` block.
     """
     try:
-        with _plain_path(path) as plain:
+        with plain_path(path) as plain:
             yield tf.train.load_checkpoint(plain)
     except DAMAGE as error:
         raise CheckpointError(f"{path} cannot be read: {_one_line(error)}") from error
 
 
 @contextmanager
-def _plain_path(path: Path) -> Iterator[str]:
+def plain_path(path: Path) -> Iterator[str]:
     """A path to the same files that TensorFlow does not take for a pattern."""
     if not _PATTERN & set(str(path)):
         yield str(path)
@@ -63,12 +65,12 @@ class SavedGraph:
     def __init__(self, reader: Any) -> None:
         self._shapes = reader.get_variable_to_shape_map()
         self._dtypes = reader.get_variable_to_dtype_map()
-        if _GRAPH not in self._shapes:
+        if GRAPH not in self._shapes:
             raise CheckpointError(
                 "the checkpoint was not made by tf.train.Checkpoint: it has tensors, but no keys"
             )
         proto = trackable_object_graph_pb2.TrackableObjectGraph()
-        proto.ParseFromString(reader.get_tensor(_GRAPH))
+        proto.ParseFromString(reader.get_tensor(GRAPH))
         self._nodes = proto.nodes
 
     @property
@@ -116,7 +118,7 @@ def fingerprint(path: Path) -> str:
     digest = hashlib.sha256()
     with opened(path) as reader:
         for name, shape in sorted(reader.get_variable_to_shape_map().items()):
-            if name != _GRAPH:
+            if name != GRAPH:
                 value = np.asarray(reader.get_tensor(name))
                 content = _bytes(value)
                 digest.update(f"{name} {value.dtype} {shape} {len(content)}\n".encode() + content)

@@ -71,7 +71,7 @@ def borrowed(
     Raises:
         CheckpointError: as for ``restore``.
     """
-    values = [(part, _taken(part)) for _, part in leaves(parts)]
+    values = [(part, taken(part)) for _, part in leaves(parts)]
     try:
         yield restore(path, parts, optional=optional)
     finally:
@@ -97,8 +97,11 @@ def _class_name(optimizer: keras.Optimizer) -> str:
     return f"{name}({_class_name(inner)})" if inner is not None else name
 
 
-def _taken(part: Any) -> dict[str, Any]:
-    """The tensors of ``part`` by reference: the next assignment makes a buffer of its own."""
+def taken(part: Any) -> dict[str, Any]:
+    """The tensors of ``part`` by its own names, a variable's by "".
+
+    They are taken by reference: the next assignment makes a buffer of its own.
+    """
     if isinstance(part, Variable):
         return {"": tf.identity(part.value if isinstance(part, keras.Variable) else part)}
     return dict(part._serialize_to_tensors())

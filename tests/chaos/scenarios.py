@@ -38,6 +38,8 @@ class Scenario:
     """What the sitting's config has besides ``spec``."""
     scheduled: bool = True
     """False: the sitting is asked to stop, and saves out of turn."""
+    beside: bool = False
+    """The saves of the sitting are made while the next step is done."""
     damage: dict[str, bytes | None] = field(default_factory=dict)
     """Files whose content is another, or that are not there."""
     tells_run: bool = False
@@ -69,6 +71,9 @@ SCENARIOS = {
     "a save": Scenario(saved=2, until=3),
     "a save that deletes": Scenario(saved=3, until=4, spec={"max_to_keep": 2}),
     "a save of the same number": Scenario(saved=2, until=3, spec={"numbering": 100}),
+    "saves beside training": Scenario(
+        saved=2, until=5, spec={"max_to_keep": 2}, beside=True, latest=(3, 4)
+    ),
     "a save that holds for good": Scenario(
         saved=3, until=4, spec={"max_to_keep": 1, "keep_every_n_hours": 2}
     ),
@@ -104,7 +109,8 @@ def launch(scenario: Scenario, directory: Path) -> None:
 
 def sit(scenario: Scenario, directory: Path) -> None:
     """The sitting that something happens to."""
-    _launched(scenario, directory).train(scenario.until, scheduled=scenario.scheduled)
+    trainer = _launched(scenario, directory)
+    trainer.train(scenario.until, beside=scenario.beside, scheduled=scenario.scheduled)
 
 
 def go_on(scenario: Scenario, directory: Path) -> None:
@@ -123,7 +129,7 @@ def sit_through(scenario: Scenario, directory: Path, failed: Path) -> str:
     trainer = None
     try:
         trainer = _launched(scenario, directory)
-        trainer.train(scenario.until, scheduled=scenario.scheduled)
+        trainer.train(scenario.until, beside=scenario.beside, scheduled=scenario.scheduled)
     except CheckpointError as error:
         copy(directory, failed)
         trainer = trainer or _launched(scenario, directory)

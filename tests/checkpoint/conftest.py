@@ -13,8 +13,9 @@ import pytest
 import tensorflow as tf
 
 from runner.checkpoint.manifest import Manifest, file_entry
+from runner.checkpoint.saver import Moment
 from runner.checkpoint.spec import CheckpointSpec
-from runner.checkpoint.store import CheckpointStore, Moment
+from runner.checkpoint.store import CheckpointStore
 from runner.state import Progress
 
 HOUR = 3600.0
@@ -68,7 +69,15 @@ class Trainer:
         return path
 
     def save(self, **changes: Any) -> Manifest:
-        moment = Moment(
+        return self.store.save(replace(self.moment, **changes))
+
+    def begin(self, **changes: Any) -> None:
+        """A save beside what follows."""
+        self.store.begin(replace(self.moment, **changes))
+
+    @property
+    def moment(self) -> Moment:
+        return Moment(
             order=0,
             step=self.step,
             epoch=self.step / 2,
@@ -76,13 +85,13 @@ class Trainer:
             metrics={"validation/loss": 1 / (self.step + 1)},
             record={"rows": self.step},
         )
-        return self.store.save(replace(moment, **changes))
 
-    def train(self, until: int, **changes: Any) -> Trainer:
-        """Goes on to step ``until`` and saves after every step."""
+    def train(self, until: int, *, beside: bool = False, **changes: Any) -> Trainer:
+        """Goes on to step ``until`` and saves after every step, or beside the steps."""
         while self.step < until:
             self.value.assign_add([1, 10])
-            self.save(**changes)
+            self.begin(**changes) if beside else self.save(**changes)
+        self.store.settle()
         return self
 
     @property

@@ -17,8 +17,9 @@ from runner.checkpoint import graph
 from runner.checkpoint.compare import compare
 from runner.checkpoint.reading import SavedGraph, opened
 from runner.checkpoint.restore import borrowed, restore
+from runner.checkpoint.saver import Moment
 from runner.checkpoint.spec import CheckpointSpec
-from runner.checkpoint.store import CheckpointStore, Moment
+from runner.checkpoint.store import CheckpointStore
 from runner.errors import CheckpointError
 from runner.state import Record, State
 
