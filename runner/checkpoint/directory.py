@@ -72,7 +72,7 @@ class CheckpointDirectory:
         if manifest is None:
             self.staging.sweep()
             return
-        log.warning("%s, a save that did not end, is completed", manifest.name)
+        log.info("%s, a save that did not end, is completed", manifest.name)
         self.publish(manifest)
 
     def publish(self, manifest: Manifest) -> None:

@@ -22,7 +22,8 @@ from runner.checkpoint.manifest import Manifest, file_entry
 from runner.checkpoint.restore import optimizer_classes
 from runner.checkpoint.snapshot import Snapshots, Write
 from runner.checkpoint.spec import CheckpointSpec
-from runner.errors import UserError
+from runner.errors import CheckpointError
+from runner.files import UnwritableError
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ class Saver:
         Raises:
             CheckpointError: nothing was saved, or what was is published by the next save or launch;
                 the earlier checkpoints are as they were.
-            UserError: what ``ready`` or ``check`` raised; nothing was saved either.
+            UserError: what ``ready`` or ``check`` raised; nothing was published.
         """
         self.wait()
         at_work, self._at_work = self._at_work, None
@@ -134,6 +135,7 @@ class Saver:
                 write()
                 manifest = describe()
                 self._ready()
+                self._check()
                 self._files.staging.complete(manifest)
             self._check()
             self._files.publish(manifest)
@@ -169,10 +171,13 @@ class Saver:
 
     @contextmanager
     def _swept_if_it_fails(self) -> Iterator[None]:
-        """The room that a save in the making takes may be what the disk has not."""
+        """The room that a save in the making takes may be what the disk has not.
+
+        But where another process has taken the run over, what is there is its own.
+        """
         try:
             yield
-        except (OSError, tf.errors.OpError, UserError):
+        except (OSError, tf.errors.OpError, CheckpointError, UnwritableError):
             with suppress(OSError):
                 self._files.staging.sweep()
             raise

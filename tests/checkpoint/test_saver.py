@@ -176,4 +176,4 @@ def test_a_run_that_is_no_longer_this_process_saves_nothing(
     run.begin()
     with pytest.raises(LockedError, match="taken over"):
         run.store.settle()
-    assert sorted(path.name for path in directory.glob("ckpt-*.json")) == ["ckpt-1.json"]
+    assert sorted(path.name for path in directory.rglob("ckpt-*.json")) == ["ckpt-1.json"]

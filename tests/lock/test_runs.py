@@ -72,12 +72,16 @@ def test_a_run_at_work_on_another_host_is_refused_and_shown_as_running(
 
 
 def content(directory: Path) -> dict[Path, bytes]:
-    """All but the log, which may say what happened, and the lock."""
+    """All but the log, which may say what happened, the lock, and a save in the making, which does not
+    count.
+    """
     files = [path for path in directory.rglob("*") if path.is_file()]
     return {
         path: path.read_bytes()
         for path in files
-        if path.name != "run.log" and not path.name.startswith(".lock")
+        if path.name != "run.log"
+        and not path.name.startswith(".lock")
+        and not path.parent.name.startswith(".saving-")
     }
 
 
