@@ -11,6 +11,7 @@ from runner.config.compose import compose, plain_errors
 from runner.config.evaluation import evaluation_of
 from runner.config.hydra import experiment_of, id_of, job_part
 from runner.observer import SessionObserver
+from runner.preflight import with_real_paths
 from runner.results import Result
 from runner.resumption import resumption_of
 from runner.rundir import RunDirectory
@@ -99,7 +100,7 @@ def launch(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Launc
     """
     with plain_errors(overrides):
         return Launch(
-            experiment=experiment_of(config),
+            experiment=with_real_paths(experiment_of(config)),
             id=id_of(config),
             config=config,
             overrides=overrides,

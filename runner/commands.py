@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from runner.checkpoint.manifest import Manifest, read_manifests
+from runner.checkpoint.manifest import Manifest, lone_checkpoints, read_manifests
 from runner.config.changes import change_from_json
 from runner.errors import ConfigError, UserError, suggestion
 from runner.record import RunRecord, Sitting
@@ -107,8 +107,12 @@ def checkpoints(arguments: Sequence[str]) -> int:
     rows = [_checkpoint_row(manifest) for manifest in manifests]
     for row, fault in zip(rows, faults, strict=True):
         row["intact"] = (fault or "yes") if given.verify else "not read"
+    lone = lone_checkpoints(directory)
+    rows += [{"checkpoint": name, "intact": "no manifest"} for name in lone]
     plain_console().print(checkpoint_table(rows))
-    return 3 if any(faults) else 0
+    # In a directory of others, these are somebody's; in the run's own they are a loss.
+    is_own = directory.resolve().is_relative_to(run.resolve())
+    return 3 if any(faults) or (given.verify and lone and is_own) else 0
 
 
 def find_run(text: str) -> Path:

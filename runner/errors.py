@@ -24,6 +24,10 @@ class DataError(UserError):
     """The data cannot be had: a download failed, a file is not what it claims to be."""
 
 
+class StepError(UserError):
+    """TensorFlow refused what a step computes, such as a label that the model has no output for."""
+
+
 class CheckpointError(UserError):
     """A checkpoint is missing, damaged, or does not fit the run."""
 

@@ -14,8 +14,13 @@ from runner.results import Result
 class SessionObserver(Observer, Protocol):
     """Is told about the run as a whole too."""
 
-    def recalled(self, result: Result, *, changed: list[str]) -> None:
-        """The run was finished before; ``changed`` are the source files that differ since."""
+    def recalled(self, result: Result, *, changed: list[str], again: str) -> None:
+        """The run was finished before.
+
+        Args:
+            changed: the source files that differ since.
+            again: what would have it do more.
+        """
 
     def waiting(self, reason: str) -> None:
         """Nothing happens for some seconds yet."""

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from runner import events
 from runner.checkpoint.spec import RESTORE_WORDS
 from runner.config import Experiment
 from runner.errors import ConfigError, Invalid, suggestion
+from runner.phases import Evaluate
+
+
+def with_real_paths(experiment: Experiment) -> Experiment:
+    """With links followed in the paths of checkpoints: ``outputs/latest`` soon is another run."""
+    phases = {
+        name: replace(phase, restore=_real(phase.restore)) if isinstance(phase, Evaluate) else phase
+        for name, phase in experiment.phases.items()
+    }
+    spec = experiment.checkpoint
+    return replace(experiment, checkpoint=replace(spec, restore=_real(spec.restore)), phases=phases)
+
+
+def _real(which: Any) -> Any:
+    is_path = isinstance(which, str) and which not in RESTORE_WORDS and _has_index(Path(which))
+    return str(Path(which).parent.resolve() / Path(which).name) if is_path else which
 
 
 def check_outside_world(experiment: Experiment) -> None:
@@ -32,8 +50,7 @@ def _check_restore(experiment: Experiment) -> None:
         places[f"phases.{name}.restore"] = getattr(phase, "restore", None)
     for key, which in places.items():
         if isinstance(which, str) and which not in RESTORE_WORDS and not _has_index(Path(which)):
-            reason = f"there is no file {which}.index; {suggestion(which, RESTORE_WORDS)}"
-            raise ConfigError(f"{key}={which}: {reason}, a number, or a path without .index")
+            raise ConfigError(f"{key}={which}: {_what_is_meant(which)}")
     own = Path(experiment.run.dir) in Path(spec.directory).parents
     if (
         experiment.measures_what_it_starts_from
@@ -44,6 +61,20 @@ def _check_restore(experiment: Experiment) -> None:
             f"checkpoint.restore={spec.restore}: no phase trains, and a new run has no checkpoint to "
             "evaluate; give checkpoint.restore=PATH, or use runner evaluate RUN"
         )
+
+
+def _what_is_meant(which: str) -> str:
+    path = Path(which)
+    places = [path, path / "checkpoints", path.parent]
+    found = [one for place in places for one in sorted(place.glob("*-*.index"), key=_age)]
+    if found and (path.is_dir() or path.name.startswith(found[-1].stem)):
+        return f"give the path of one checkpoint, without an ending, such as {found[-1].with_suffix('')}"
+    words = suggestion(which, RESTORE_WORDS)
+    return f"there is no file {which}.index; {words}, a number, or a path without .index"
+
+
+def _age(path: Path) -> float:
+    return path.stat().st_mtime
 
 
 def _has_index(path: Path) -> bool:

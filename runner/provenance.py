@@ -60,8 +60,8 @@ def source_hashes(experiment: Experiment) -> dict[str, str]:
 
 
 def changed(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    """The files whose content differs, that are new or that are gone."""
-    return sorted(path for path in {*before, *now} if before.get(path) != now.get(path))
+    """The files whose content differs; those that only one of them has belong to another config."""
+    return sorted(path for path in before.keys() & now.keys() if before[path] != now[path])
 
 
 def _names(value: Any) -> set[str]:

@@ -58,6 +58,8 @@ class RunRecord:
     """SHA-256 of the source files behind every target."""
     checkpoint_directory: str = "checkpoints"
     """Relative to the run directory if it lies in it."""
+    saved: bool = False
+    """Whether it has saved a checkpoint: then one has to be there to go on from."""
     numerics: dict[str, Any] = field(default_factory=dict)
     """What the bits depend on besides the config, as of the first sitting; see `runner.numerics`."""
     result: dict[str, Any] | None = None
@@ -112,4 +114,6 @@ def rebuilt(manifest: Manifest, *, name: str) -> RunRecord:
         "outcome": "lost with run.json",
     }
     sittings = [Sitting(**lost, **amendment) for amendment in manifest.amendments]
-    return RunRecord(id=manifest.run, name=name, sittings=sittings, numerics=manifest.numerics)
+    return RunRecord(
+        id=manifest.run, name=name, sittings=sittings, saved=True, numerics=manifest.numerics
+    )

@@ -12,13 +12,18 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from runner.errors import UserError
+from runner.errors import ConfigError, UserError
 from runner.files import remove, write_atomically, writing
 from runner.lock import Lock
 from runner.record import FORMAT, RunRecord, Sitting
 from runner.results import Result, result_from_json
 
 _LOCK = ".lock"
+_OWN = {
+    *(".hydra", "metrics.jsonl", ".metrics.jsonl", ".metrics.jsonl.tmp", "..metrics.jsonl.tmp"),
+    *(".run.json.tmp", "run.log", "checkpoints", "tensorboard", "evaluations"),
+}
+"""What a run can leave that was killed before it wrote run.json, or that has lost it."""
 
 
 class RunDirectoryError(UserError):
@@ -68,7 +73,8 @@ class RunDirectory:
             raise RunDirectoryError(f"{path} cannot be read: {error.strerror}") from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DamagedRecordError(
-                f"{path} is not readable ({error}); run.fresh=true moves this run aside and starts over"
+                f"{path} is not readable ({error}); the run's own command begins it anew by what the "
+                "checkpoints tell, and run.fresh=true moves this run aside and starts over"
             ) from error
 
     def write(self, record: RunRecord) -> None:
@@ -113,6 +119,21 @@ class RunDirectory:
                 path = folder / f"{name}.yaml"
                 if not path.exists():
                     write_atomically(path, OmegaConf.to_yaml(content).encode())
+
+    def check_own(self) -> None:
+        """Looks whether it is a run's, or free for one.
+
+        Raises:
+            ConfigError: it holds something else.
+        """
+        if not self.path.is_dir() or (self.path / "run.json").exists():
+            return
+        others = sorted(path.name for path in self.path.iterdir() if not _is_of_run(path))
+        if others:
+            shown = ", ".join([*others[:3], *(["..."] if len(others) > 3 else [])])
+            raise ConfigError(
+                f"run.dir={self.path}: holds {shown}, and no run; give a directory that is not there yet"
+            )
 
     def remove_if_empty(self) -> None:
         """Removes the directory if there is nothing in it."""
@@ -190,6 +211,10 @@ def shared_lock(checkpoints: Path, run: str) -> Path:
     return checkpoints / f"{_LOCK}-{run}"
 
 
+def _is_of_run(path: Path) -> bool:
+    return path.name in _OWN or path.name.startswith((_LOCK, "run.json"))
+
+
 def _is_of_lock(path: Path) -> bool:
     return path.name.startswith(_LOCK)
 
@@ -215,6 +240,13 @@ def point_latest(directory: Path) -> None:
 
 
 def find_runs(outputs: Path) -> list[Path]:
-    """The run directories below ``outputs``, the last started one last."""
-    found = [path.parent for path in outputs.glob("*/*/run.json")]
+    """The run directories at and below ``outputs``, the last started one last.
+
+    What stands inside a run, such as its evaluations, is part of it; links are not followed.
+    """
+    found = []
+    for place, folders, files in os.walk(outputs):
+        if "run.json" in files:
+            found.append(Path(place))
+            folders.clear()
     return sorted(found, key=lambda path: (path / "run.json").stat().st_mtime)

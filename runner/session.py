@@ -59,6 +59,7 @@ def run(launch: Launch, observer: SessionObserver) -> Result:
     if recalled is not None:
         return recalled
     try:
+        directory.check_own()
         check_outside_world(launch.experiment)
     except ConfigError:
         directory.remove_if_empty()  # Hydra makes it before it calls the runner.
@@ -92,8 +93,21 @@ def _recall(launch: Launch, directory: RunDirectory, observer: SessionObserver) 
         if resumption:
             observer.amended(resumption.changes)
         now = provenance.source_hashes(launch.experiment)
-        observer.recalled(result, changed=provenance.changed(record.sources, now))
+        changed = provenance.changed(record.sources, now)
+        observer.recalled(result, changed=changed, again=_again(resumption))
     return result
+
+
+def _again(resumption: Resumption | None) -> str:
+    """What would have a finished run do more."""
+    if resumption is None:
+        return "run.fresh=true runs it again"
+    again = "overrides that change what it computes go on with it"
+    return (
+        f"there was nothing left to do, so these are not kept; {again}"
+        if resumption.changes
+        else again
+    )
 
 
 def _sit(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> Result:

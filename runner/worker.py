@@ -138,9 +138,20 @@ class Worker:
             saved_by = manifest.run if manifest else self._state.progress.record.run
             self._place(manifest, is_own=saved_by == self._record.id)
             if saved_by != self._record.id:
+                self._check_lost()
                 rate.put_back()
+        else:
+            self._check_lost()
         self._state.progress.record.run = self._record.id
         return checkpoint
+
+    def _check_lost(self) -> None:
+        """A run that has saved does not begin anew by itself, nor from somebody else's checkpoint."""
+        if self._record.saved and not self._starts_over():
+            raise CheckpointError(
+                f"{self._store.directory} holds no checkpoint of this run, which has saved some; put them "
+                "back, or run.fresh=true starts over"
+            )
 
     def _check_place(self, checkpoint: Path, manifest: Manifest | None) -> None:
         """A run that has begun has to know where it stands, or its rows would be lost."""
@@ -276,8 +287,15 @@ class Worker:
             manifest = self._store.settle()
         if manifest is not None:
             self._unsaved = None
+            self._note_saved()
             log.info("saved %s at step %s", manifest.name, manifest.step)
             self._observer.saved(manifest.name, is_best=manifest == self._store.best)
+
+    def _note_saved(self) -> None:
+        """So that a run never begins anew in silence because all its checkpoints were removed."""
+        if not self._record.saved:
+            self._record.saved = True
+            self._directory.write(self._record)
 
     @contextmanager
     def _going_on(self, *, scheduled: bool) -> Iterator[None]:

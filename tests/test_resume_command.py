@@ -273,7 +273,8 @@ def test_harmless_changes_alone_do_not_start_a_finished_run(
         "harmless:",
         "  checkpoint.max_to_keep: 2 -> 1",
         "  tracking.tensorboard: false -> true",
-        "finished before; this is its result (run.fresh=true runs it again)",
+        "finished before; this is its result (there was nothing left to do, so these are not kept; "
+        "overrides that change what it computes go on with it)",
     ]
     assert files("here") == before
 

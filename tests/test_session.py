@@ -106,6 +106,77 @@ def test_fresh_moves_the_earlier_run_aside(workdir: Path) -> None:
     assert (workdir / "here.2/run.json").exists()
 
 
+@pytest.mark.parametrize("there", ["notes.txt", "src/code.py"])
+def test_a_directory_with_other_things_in_it_is_no_run_directory(workdir: Path, there: str) -> None:
+    path = workdir / "here" / there
+    path.parent.mkdir(parents=True)
+    path.touch()
+    told = rf"run\.dir=here: holds {path.relative_to(workdir / 'here').parts[0]}, and no run; give"
+    with pytest.raises(ConfigError, match=told):
+        run(*TINY_NAMED)
+    assert [one for one in (workdir / "here").rglob("*") if one.is_file()] == [path]
+
+
+def test_outputs_latest_means_what_it_meant_when_it_was_given(workdir: Path) -> None:
+    first = run(*TINY, "name=first")
+    place = "outputs/latest/checkpoints/ckpt-3"
+    second = run(
+        "name=second", "engine.limit_steps=5", f"checkpoint.restore={place}", "phases=train"
+    )
+    restored = record(second.directory)["sittings"][0]["restored"]
+    assert Path(restored).parent == first.directory.resolve() / "checkpoints"
+    evaluated = run("phases=evaluate", f"phases.evaluate.restore={place.replace('3', '5')}")
+    assert evaluated.metrics["evaluate"]
+
+
+def test_a_run_whose_checkpoints_were_removed_does_not_begin_anew_in_silence(workdir: Path) -> None:
+    result = run(*TINY_NAMED)
+    content = record(workdir / "here")
+    assert content["saved"]
+    (workdir / "here/run.json").write_text(json.dumps({**content, "status": "running"}))
+    shutil.rmtree("here/checkpoints")
+    rows = (workdir / "here/metrics.jsonl").read_bytes()
+    with pytest.raises(CheckpointError, match="no checkpoint of this run, which has saved some"):
+        run(*TINY_NAMED)
+    assert (workdir / "here/metrics.jsonl").read_bytes() == rows
+    assert run(*TINY_NAMED, "run.fresh=true").metrics == result.metrics
+
+
+def test_a_run_that_has_not_saved_yet_begins_again(workdir: Path) -> None:
+    with pytest.raises(UserError, match="train/loss"):
+        run(*TINY_NAMED, "optimizer.learning_rate=1e30", "tracking.log_every.steps=1")
+    assert not record(workdir / "here")["saved"]
+    with pytest.raises(UserError, match="train/loss"):
+        run(*TINY_NAMED, "optimizer.learning_rate=1e30", "tracking.log_every.steps=1")
+
+
+def test_what_tensorflow_refuses_is_one_message(workdir: Path, cli: Callable[..., Any]) -> None:
+    done = cli(*TINY_NAMED, "data=diabetes")
+    assert done.code == 1
+    assert done.err == (
+        "runner: a step failed: indices[0] = -1 is not in [0, 1); RUNNER_TRACEBACK=1 shows where\n"
+    )
+
+
+def test_runs_are_listed_wherever_they_stand_below(workdir: Path, cli: Callable[..., Any]) -> None:
+    run(*TINY, "run.dir=a/b/c/here")
+    evaluate("a/b/c/here")
+    for place in (".", "a", "a/b/c", "a/b/c/here"):
+        done = cli("ls", place)
+        assert done.out.count("a/b/c/here") == 1, done.out
+        assert "evaluations" not in done.out
+
+
+def test_checkpoints_without_a_manifest_are_listed(workdir: Path, cli: Callable[..., Any]) -> None:
+    run(*TINY_NAMED, "checkpoint.every.steps=1")
+    assert cli("checkpoints", "here", "--verify").code == 0
+    (workdir / "here/checkpoints/ckpt-2.json").unlink()
+    done = cli("checkpoints", "here", "--verify")
+    assert done.code == 3
+    line = next(line for line in done.out.splitlines() if "ckpt-2" in line)
+    assert line.strip().endswith("no manifest")
+
+
 def test_a_directory_belongs_to_one_run(workdir: Path) -> None:
     run(*TINY_NAMED)
     with pytest.raises(ConfigError, match=r"run\.dir=here: holds run \w{10} of another config"):
@@ -309,7 +380,7 @@ def test_fresh_moves_a_broken_run_aside_too(workdir: Path, cli: Callable[..., An
     refused = cli(*TINY_NAMED)
     assert refused.code == 1
     assert "run.fresh=true moves this run aside" in refused.err
-    assert cli("ls", ".").code == 1
+    assert "unreadable" in cli("ls", ".").out
     fresh = cli(*TINY_NAMED, "run.fresh=true")
     assert fresh.code == 0
     assert "the earlier run now stands in here.1" in fresh.out

@@ -135,6 +135,12 @@ def read_manifests(directory: Path) -> list[Manifest]:
     return sorted(manifests, key=lambda manifest: (manifest.order, manifest.scheduled))
 
 
+def lone_checkpoints(directory: Path) -> list[str]:
+    """The names of the checkpoints in ``directory`` that have no manifest: a script's, or damaged."""
+    names = (path.stem for path in directory.iterdir() if path.suffix == ".index")
+    return sorted(name for name in names if not (directory / f"{name}{SUFFIX}").exists())
+
+
 def by_time(manifests: Iterable[Manifest]) -> list[Manifest]:
     """The last saved last: by the clock between runs, but within one run by its own count, since a
     clock can be set back.

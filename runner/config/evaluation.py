@@ -42,7 +42,7 @@ def evaluation_of(
     directory = directory.resolve()
     config = recompose(saved_config(directory, amendments=amendments), overrides)
     with open_dict(config):
-        config.run.dir, config.run.fresh = str(directory), False
+        config.run.dir = str(directory)
         experiment = experiment_of(config)
         place = Path(experiment.checkpoint.directory)
         chosen = _choose(experiment.checkpoint, checkpoint, run=run)

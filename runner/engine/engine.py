@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from runner.engine.spec import EngineSpec
+from runner.errors import StepError
 from runner.tasks.steps import Batch, Steps
 
 Chunk = dict[str, tf.Tensor]
@@ -72,7 +75,8 @@ class Engine:
 
     def train(self, chunk: Chunk) -> None:
         """One optimizer update for every batch of the chunk, in order."""
-        self._train(chunk)
+        with _told():
+            self._train(chunk)
 
     def read_training_metrics(self) -> dict[str, float]:
         """The training metrics since they were last read."""
@@ -86,9 +90,23 @@ class Engine:
         """The metrics over all examples of the chunks; nothing else changes."""
         for metric in self._evaluation.metrics:
             metric.reset_state()
-        for chunk in chunks:
-            self._evaluate(chunk)
+        with _told():
+            for chunk in chunks:
+                self._evaluate(chunk)
         return _read_out(self._evaluation.metrics)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turns TensorFlow's errors, which show every op on the way, into their last words."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        lines = re.sub(
+            r"\[\[.*?\]\]|\[Op:\w+\]|\{\{.*?\}\}", "", str(error), flags=re.DOTALL
+        ).split("\n")
+        last = [line.strip() for line in lines if line.strip()][-1]
+        raise StepError(f"a step failed: {last}; RUNNER_TRACEBACK=1 shows where") from error
 
 
 def _over_batches(

@@ -59,10 +59,10 @@ class _Common(SessionObserver):
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def recalled(self, result: Result, *, changed: list[str]) -> None:
+    def recalled(self, result: Result, *, changed: list[str], again: str) -> None:
         if changed:
             self._say(f"the code has changed since: {', '.join(changed)}")
-        self._say("finished before; this is its result (run.fresh=true runs it again)")
+        self._say(f"finished before; this is its result ({again})")
         self.finished(result)
 
     def waiting(self, reason: str) -> None:
@@ -73,7 +73,10 @@ class _Common(SessionObserver):
             self._say(line)
 
     def moved_aside(self, directory: Path) -> None:
-        self._say(f"the earlier run now stands in {shown_path(directory)}")
+        self._say(
+            f"the earlier run now stands in {shown_path(directory)}; without run.fresh=true, the same "
+            "command goes on with the new one"
+        )
 
     def started(self, experiment: Experiment, directory: Path, *, changed: list[str]) -> None:
         self._say(f"{experiment.name}: {shown_path(directory)}")
