@@ -71,17 +71,17 @@ def command_with_event(
     directory: Path, event: Callable[[], None], after_saves: int, *overrides: str
 ) -> tuple[int, str]:
     """As ``command``; ``event`` happens right after so many saves, after none before the start."""
-    from runner.checkpoint.store import CheckpointStore
+    from runner.checkpoint.saver import Saver
 
-    save, counter = CheckpointStore.save, itertools.count(1)
+    finish, counter = Saver._finish, itertools.count(1)
 
-    def saving(self: CheckpointStore, moment: Any) -> Any:
-        saved = save(self, moment)
+    def finishing(*arguments: Any) -> Any:
+        saved = finish(*arguments)
         if next(counter) == after_saves:
             event()
         return saved
 
-    setattr(CheckpointStore, "save", saving)  # noqa: B010
+    setattr(Saver, "_finish", finishing)  # noqa: B010
     if not after_saves:
         event()
     return command(directory, *overrides)

@@ -90,6 +90,7 @@ def stages_of(log: Path, *, since: int = 0) -> list[str]:
 
 
 def _tell_stages(kill_at: int | None) -> None:
+    from runner.checkpoint.saver import Saver
     from runner.checkpoint.store import CheckpointStore
     from runner.engine.engine import Engine
     from runner.phases import Evaluate, Train
@@ -110,7 +111,8 @@ def _tell_stages(kill_at: int | None) -> None:
         ("train", Train, "run"),
         ("evaluation", Evaluate, "run"),
         ("evaluation", Engine, "evaluate"),
-        ("save", CheckpointStore, "save"),
+        ("save", CheckpointStore, "begin"),
+        ("save", Saver, "_finish"),
     ]
     for stage, owner, name in stages:
         setattr(owner, name, _telling(getattr(owner, name), stage, under_way, tell))
@@ -128,7 +130,7 @@ def _telling(
         try:
             return method(*arguments, **options)
         finally:
-            under_way.pop()
+            under_way.remove(stage)  # Not the last one: saves are made beside the rest.
             tell(under_way[-1])
 
     return telling
