@@ -64,7 +64,7 @@ def test_a_run_out_of_time_saves_and_exits_with_75(cli: Callable[..., Any]) -> N
         "runner: run.max_time is over: stopped at step 2 after saving; the same command goes on\n"
     )
     assert (Path("here/checkpoints/ckpt-stopped-2.index")).exists()
-    assert cli("ls", ".").code == 1
+    assert "stopped" in cli("ls", ".").out
     shown = cli("show", "here").out
     assert "stopped" in shown
     again = cli(*small)

@@ -77,7 +77,7 @@ class Listen(Plain):
     def restored(self, checkpoint: Path | None, *, step: int) -> None:
         self.start = (checkpoint and checkpoint.name, step)
 
-    def recalled(self, result: Result, *, changed: list[str]) -> None:
+    def recalled(self, result: Result, *, changed: list[str], again: str) -> None:
         self.recalls += 1
 
 
