@@ -29,7 +29,7 @@ run: $(VENV)/installed ## run the main job; ARGS="..." are config overrides
 test: lint types ## lint, types and every test; TEST_ARGS="..." go to pytest
 	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal $(TEST_ARGS)
 
-chaos: $(VENV)/installed ## kill, fail and damage runs in every way there is; Linux, about 20 minutes
+chaos: $(VENV)/installed ## kill, fail and damage runs in every way there is; Linux, about 25 minutes
 	$(BIN)/python -m pytest --chaos --chaos-report chaos.md -n $(TEST_JOBS) --dist worksteal $(TEST_ARGS) tests/chaos
 
 lint: $(VENV)/installed ## check style and formatting
