@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import keras
 import tensorflow as tf
@@ -12,9 +13,15 @@ from runner.data import Head, Source, validate
 from runner.data.pipeline import Pipelines, chunk_limit, chunk_spec
 from runner.engine import numerics
 from runner.engine.engine import Engine
+from runner.engine.spec import Compile
 from runner.errors import ConfigError, Invalid
 from runner.inventory import Inventory
+from runner.phases import Train
+from runner.schedule import spans
 from runner.state import State
+
+_LOOKED_AT = 1000
+"""Chunks ahead, after which their sizes are taken to repeat."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +31,33 @@ class Built:
     state: State
     engine: Engine
     data: Pipelines
+    inventory: Inventory
+    plan: Plan
+
+    def compiled(self, compile: Compile) -> Built:
+        """The same, with its steps compiled in another way."""
+        engine = self.engine.recompiled(compile)
+        engine.build()
+        return replace(self, engine=engine, data=_for(compile, self.data, self.plan))
 
 
-def build(experiment: Experiment, *, threads: int) -> Built:
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the train phases of an experiment come to."""
+
+    num_steps: int
+    """Of all of them."""
+    longest_chunk: int
+    """The most steps in one call."""
+    split: str
+    """What the first of them trains on."""
+
+
+def build(experiment: Experiment, *, threads: int, compile: Compile) -> Built:
     """Sets the numerics, then builds data, model, optimizer, metrics and engine.
+
+    Args:
+        threads, compile: what the config leaves open.
 
     Raises:
         ConfigError: something cannot be built, or model, task and data do not fit together.
@@ -54,7 +84,8 @@ def build(experiment: Experiment, *, threads: int) -> Built:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(model.trainable_variables)
     engine = Engine(
-        experiment.engine,
+        compile,
+        limit_steps=experiment.engine.limit_steps,
         model=model,
         optimizer=optimizer,
         training=experiment.task.build(),
@@ -62,8 +93,34 @@ def build(experiment: Experiment, *, threads: int) -> Built:
         chunk_spec=spec,
     )
     _trace(engine, experiment, spec)
-    state = _state(experiment, engine, model=model, optimizer=optimizer)
-    return Built(state=state, engine=engine, data=data)
+    inventory = Inventory(engine.graphs)
+    plan = _plan(experiment, data)
+    return Built(
+        state=_state(experiment, engine, inventory, model=model, optimizer=optimizer),
+        engine=engine,
+        data=_for(compile, data, plan),
+        inventory=inventory,
+        plan=plan,
+    )
+
+
+def _for(compile: Compile, data: Pipelines, plan: Plan) -> Pipelines:
+    """XLA compiles anew for chunks of another size, so all of them get one size."""
+    return replace(data, room=plan.longest_chunk if compile == "xla" else 0)
+
+
+def _plan(experiment: Experiment, data: Pipelines) -> Plan:
+    num_steps, longest, splits = 0, 0, []
+    for phase in experiment.phases.values():
+        if isinstance(phase, Train):
+            epochs = data.epochs(phase.data)
+            last = phase.last_step(epochs, limit=experiment.engine.limit_steps)
+            rhythms = phase.rhythms(experiment.tracking.log_every, experiment.checkpoint.every)
+            ahead = islice(spans(0, last, rhythms, epochs, most=data.max_chunk), _LOOKED_AT)
+            longest = max([longest, *(stop - start for start, stop in ahead)])
+            num_steps += last
+            splits.append(phase.data)
+    return Plan(num_steps=num_steps, longest_chunk=longest, split=next(iter(splits), "train"))
 
 
 def _load(experiment: Experiment) -> dict[str, Source]:
@@ -93,10 +150,14 @@ def _model(experiment: Experiment, spec: dict[str, tf.TensorSpec]) -> keras.Mode
 
 
 def _state(
-    experiment: Experiment, engine: Engine, *, model: keras.Model, optimizer: keras.Optimizer
+    experiment: Experiment,
+    engine: Engine,
+    inventory: Inventory,
+    *,
+    model: keras.Model,
+    optimizer: keras.Optimizer,
 ) -> State:
     """All that the next step depends on, proved complete against what a step touches."""
-    inventory = Inventory(engine.graphs)
     state = State(
         model=model,
         optimizer=optimizer,
@@ -120,7 +181,9 @@ def _trace(engine: Engine, experiment: Experiment, spec: dict[str, tf.TensorSpec
 
 def _misfit(experiment: Experiment, spec: dict[str, tf.TensorSpec], error: Exception) -> str:
     shapes = ", ".join(
-        f"{name} {value.dtype.name} {list(value.shape[1:])}" for name, value in spec.items()
+        f"{name} {value.dtype.name} {list(value.shape[1:])}"
+        for name, value in spec.items()
+        if value.shape.rank
     )
     reason = " ".join(str(error).split())
     return (

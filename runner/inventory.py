@@ -60,15 +60,24 @@ class Inventory:
             ]
         return list(dict.fromkeys(found))
 
+    @property
+    def python_calls(self) -> list[str]:
+        """Where a step calls Python, which may remember what no checkpoint holds."""
+        return [_named(node) for node in self._nodes() if node.op in _PYTHON]
+
     def tell_python(self) -> None:
-        """Warns of steps that call Python, which may remember what no checkpoint holds."""
-        calls = [_named(node) for node in self._nodes() if node.op in _PYTHON]
-        if calls:
+        """Warns of steps that call Python."""
+        if self.python_calls:
             log.warning(
                 "every step calls Python (%s): what that remembers is in no checkpoint, and a run "
                 "that goes on does without it",
-                ", ".join(calls[:5]),
+                ", ".join(self.python_calls[:5]),
             )
+
+    @property
+    def num_nodes(self) -> int:
+        """The ops of all the functions."""
+        return sum(1 for _ in self._nodes())
 
     def _nodes(self) -> Iterator[Any]:
         for graph in self._graphs:

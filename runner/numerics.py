@@ -29,17 +29,20 @@ _SETTINGS = (
 """Variables of the environment by which a user changes kernels."""
 
 
-def describe(spec: EngineSpec, *, threads: int, devices: Sequence[str]) -> dict[str, Any]:
+def describe(
+    spec: EngineSpec, *, compile: str, threads: int, devices: Sequence[str]
+) -> dict[str, Any]:
     """The numerics of this process, as they stand in run.json and in every manifest.
 
     Args:
+        compile: graph, xla or eager.
         threads: within an op.
         devices: what computes, as TensorFlow names it.
     """
     present = versions()
     return {
         "threads": threads,
-        "compile": spec.compile,
+        "compile": compile,
         "deterministic": spec.deterministic,
         "dtype_policy": spec.dtype_policy,
         "versions": {name: present[name] for name in _PACKAGES if name in present},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from runner.errors import Invalid, shown
@@ -89,3 +90,18 @@ class Until:
         """The step, counted from the beginning of the phase, after which the phase is over."""
         limits = [self.steps, None if self.epochs is None else epochs.end(self.epochs)]
         return min(limit for limit in limits if limit is not None)
+
+
+def spans(
+    start: int, last: int, rhythms: Sequence[Every], epochs: Epochs, *, most: int
+) -> Iterator[tuple[int, int]]:
+    """The chunks from step ``start`` to ``last``: each ends where something is due, or is full.
+
+    Args:
+        most: the most steps in a chunk.
+    """
+    while start < last:
+        due = (rhythm.after(start, epochs) for rhythm in rhythms)
+        stop = min([last, start + most, *(step for step in due if step is not None)])
+        yield start, stop
+        start = stop

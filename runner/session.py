@@ -6,6 +6,7 @@ TensorFlow is imported in ``_work`` and nowhere before, so that a finished run a
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +31,8 @@ from runner.resumption import Resumption
 from runner.rundir import DamagedRecordError, RunDirectory, point_latest, shared_lock
 
 log = logging.getLogger(__name__)
+
+_CHOICES = Path("outputs/.choices.jsonl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,17 +190,22 @@ def _work(
     stop: StopRequest,
 ) -> Result:
     with quiet.native_messages_to(directory.log) as messages:
+        from runner.choice import Choices, choose
         from runner.engine.numerics import devices
         from runner.experiment import build
         from runner.worker import Worker
 
-        # A number that was given is the choice, also where a resume gives another one.
-        chosen = experiment.engine.threads or record.numerics.get("threads")
-        threads = chosen or available_cores()
-        built = build(experiment, threads=threads)
+        # What was given is the choice, also where a resume gives another one.
+        spec, chosen = experiment.engine, record.numerics
+        threads = spec.threads or chosen.get("threads") or available_cores()
+        compile = chosen.get("compile") if spec.compile == "auto" else spec.compile
+        built = build(experiment, threads=threads, compile=compile or "graph")
         messages.startup_is_over()
-        present = numerics.describe(experiment.engine, threads=threads, devices=devices())
-        compare_numerics(record, present)
+        describe = functools.partial(numerics.describe, spec, threads=threads, devices=devices())
+        if compile is None:
+            choices = Choices(_CHOICES, run=record.id, machine=describe(compile="auto"))
+            built = choose(built, choices)
+        compare_numerics(record, describe(compile=built.engine.compile))
         worker = Worker(
             experiment, built, directory=directory, record=record, observer=observer, stop=stop
         )

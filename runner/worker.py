@@ -6,8 +6,11 @@ import copy
 import functools
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
 
 from runner.amend import LearningRate, amend
 from runner.checkpoint.manifest import Manifest
@@ -225,9 +228,18 @@ class Worker:
             if record.phase != name:
                 record.begin(name, step=self._state.step)
             log.info("phase %s from step %s", name, self._state.step)
-            phase.run(self._given(name))
-            self._settle_all()
+            with self._profiled(name):
+                phase.run(self._given(name))
+                self._settle_all()
             self._state.progress.record.done.append(name)
+
+    def _profiled(self, phase: str) -> AbstractContextManager[Any]:
+        """Has TensorFlow write down what a phase does and how long it takes, if that is asked for."""
+        if not self._experiment.tracking.profile:
+            return nullcontext()
+        place = self._directory.path / "tensorboard" / phase
+        profile: AbstractContextManager[Any] = tf.profiler.experimental.Profile(str(place))
+        return profile
 
     def _stop_between_phases(self, name: str) -> None:
         """Stops before a phase if asked to: the end of the one before it has been saved."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.random import Algorithm
 
 from runner.data import ArraySource
 from runner.data.pipeline import Pipelines, chunk_spec
-from runner.engine import EngineSpec
 from runner.engine.engine import Engine
 from runner.tasks.steps import SupervisedSteps
 
@@ -44,7 +46,7 @@ class Fixture:
         self.data = Pipelines(sources={"train": source()}, batch_size=4, seed=0, max_chunk=3)
         self.training = steps()
         self.engine = Engine(
-            EngineSpec(compile=compile),
+            compile,
             model=self.model,
             optimizer=self.optimizer,
             training=self.training,
@@ -81,6 +83,15 @@ def test_bits_do_not_depend_on_chunks() -> None:
     assert metrics[0] == metrics[1] == metrics[2]
 
 
+def test_a_chunk_can_be_done_in_parts() -> None:
+    whole, parts = Fixture(), Fixture()
+    whole.train((0, 9))
+    (chunk,) = parts.data.training("train", offset=0, spans=[(0, 9)])
+    for first, last in ((0, 2), (2, 3), (3, 9)):
+        parts.engine.train(chunk, first=first, last=last)
+    assert whole.bits() == parts.bits()
+
+
 @pytest.mark.parametrize("compile", ["graph", "xla", "eager"])
 def test_every_mode_trains(compile: str) -> None:
     fixture = Fixture(compile)
@@ -92,10 +103,46 @@ def test_every_mode_trains(compile: str) -> None:
 
 def test_one_trace_serves_chunks_of_any_length() -> None:
     fixture = Fixture()
-    fixture.train((0, 1), (1, 4), (4, 9))
-    fixture.engine.evaluate(fixture.data.evaluation("train"))
+    for spans in ([(0, 1), (1, 4)], [(4, 9)]):
+        fixture.train(*spans)
+        fixture.engine.read_training_metrics()
+        fixture.engine.evaluate(fixture.data.evaluation("train"))
     traces = [function.experimental_get_tracing_count() for function in fixture.engine.functions]
-    assert traces == [1, 1]
+    assert traces == [1, 1, 1, 1]
+
+
+def test_xla_sees_chunks_of_one_size_and_does_not_count_the_room() -> None:
+    roomy, tight = Fixture("xla"), Fixture("xla")
+    roomy.data = replace(roomy.data, room=5)
+    spans = [(0, 1), (1, 4), (4, 9)]
+    chunks = roomy.data.training("train", offset=0, spans=spans)
+    assert [(int(one["last"]), len(one["x"])) for one in chunks] == [(1, 5), (3, 5), (5, 5)]
+    roomy.train(*spans)
+    tight.train(*spans)
+    assert roomy.bits() == tight.bits()
+    assert int(roomy.optimizer.iterations) == 9
+    assert len({len(one["x"]) for one in roomy.data.evaluation("train")}) == 1
+
+
+def test_random_layers_draw_by_the_generator_that_is_fast_where_they_are_compiled() -> None:
+    before = tf.nn.experimental.stateless_dropout
+    found = {mode: _generators(Fixture(mode).engine) for mode in ("graph", "xla")}
+    assert found == {"graph": {Algorithm.AUTO_SELECT.value}, "xla": {Algorithm.THREEFRY.value}}
+    assert tf.nn.experimental.stateless_dropout is before
+
+
+def _generators(engine: Engine) -> set[int]:
+    """The algorithms that the ops of a training chunk draw by."""
+    graph = engine.graphs[0].as_graph_def()
+    functions = [[*function.node_def] for function in graph.library.function]
+    found = set()
+    for nodes in [[*graph.node], *functions]:
+        named = {node.name: node for node in nodes}
+        for node in nodes:
+            if node.op == "StatelessRandomUniformV2":
+                constant = named[node.input[3].partition(":")[0]]
+                found.add(int(tf.make_ndarray(constant.attr["value"].tensor)))
+    return found
 
 
 def test_evaluation_is_the_mean_over_examples_and_changes_nothing() -> None:

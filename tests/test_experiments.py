@@ -189,6 +189,14 @@ def test_smoke_passes_through_every_phase(workdir: Path) -> None:
     }
 
 
+def test_a_profile_shows_every_phase(workdir: Path) -> None:
+    result = run("debug=profile", "engine.limit_steps=4")
+    traces = sorted((result.directory / "tensorboard").glob("*/plugins/profile/*/*.xplane.pb"))
+    assert [path.relative_to(result.directory).parts[1] for path in traces] == ["evaluate", "train"]
+    assert b"over_batches" in traces[1].read_bytes()
+    assert not (run("debug=smoke").directory / "tensorboard").exists()
+
+
 @pytest.mark.parametrize("model", ["linear", "mlp", "cnn"])
 def test_one_batch_can_be_overfitted(workdir: Path, model: str) -> None:
     result = run("debug=overfit", f"model={model}")

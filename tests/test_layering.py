@@ -26,6 +26,7 @@ LAYERS = [
     {"events", "observer", "provenance", "record"},
     {"numerics", "preflight", "rundir"},
     {"amend", "experiment", "recording", "resumption"},
+    {"choice"},
     {"worker"},
     {"session"},
     {"report"},

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from runner.callbacks import Callback, Diverged, StopBelow, StopOnNaN
+from runner.interrupt import Interrupted
 from runner.phases import Evaluate, Evaluation, Given, Row, Train
 from runner.schedule import Epochs, Every, Until
 from runner.state import Record
@@ -33,6 +34,8 @@ class World:
     now: float = 0.0
     values: dict[str, float] = field(default_factory=lambda: {"loss": 1.0})
     done: list[Any] = field(default_factory=list)
+    calls: list[tuple[int, int]] = field(default_factory=list)
+    """The steps of every call into the engine."""
     record: Record = field(default_factory=Record)
 
     def given(self) -> Given:
@@ -82,9 +85,11 @@ class World:
     def _assign(self, step: int) -> None:
         self.step = step
 
-    def _train(self, span: tuple[int, int]) -> None:
-        self.now += (span[1] - span[0]) * self.seconds_per_step
-        self.done.append(("train", *span))
+    def _train(self, span: tuple[int, int], *, first: int, last: int) -> None:
+        self.now += (last - first) * self.seconds_per_step
+        self.calls.append((span[0] + first, span[0] + last))
+        if first == 0:
+            self.done.append(("train", *span))
 
     def _save(self, *, epoch: float, metrics: Mapping[str, float], scheduled: bool = True) -> None:
         self.done.append(("save", self.step, dict(metrics)))
@@ -125,6 +130,23 @@ def test_rows_evaluations_and_saves_fall_on_their_exact_steps() -> None:
 def test_a_chunk_is_never_longer_than_the_engine_allows() -> None:
     world = train(World(max_chunk=4), Until(steps=10))
     assert [entry[1:] for entry in world.of_kind("train")] == [(0, 4), (4, 8), (8, 10)]
+
+
+def test_a_call_takes_half_a_second_or_one_step() -> None:
+    slow = train(World(seconds_per_step=0.7), Until(steps=3))
+    assert slow.calls == [(0, 1), (1, 2), (2, 3)]
+    middling = train(World(seconds_per_step=0.125, max_chunk=7), Until(steps=14))
+    assert middling.calls == [(0, 1), (1, 5), (5, 7), (7, 11), (11, 14)]
+    fast = train(World(seconds_per_step=0.0, max_chunk=7), Until(steps=14))
+    assert fast.calls == [(0, 1), (1, 7), (7, 14)]
+
+
+def test_a_stop_is_heeded_in_the_middle_of_a_chunk() -> None:
+    world = World(seconds_per_step=0.25)
+    given = replace(world.given(), stop=lambda: "SIGTERM" if world.step >= 3 else None)
+    with pytest.raises(Interrupted, match="stopped at step 3 after saving"):
+        Train(until=Until(steps=50)).run(given)
+    assert world.done == [("train", 0, 50), ("save", 3, {})]
 
 
 def test_a_save_comes_after_the_rows_of_its_step_and_carries_their_metrics() -> None:

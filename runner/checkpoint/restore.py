@@ -71,9 +71,16 @@ def borrowed(
     Raises:
         CheckpointError: as for ``restore``.
     """
+    with unchanged(parts):
+        yield restore(path, parts, optional=optional)
+
+
+@contextmanager
+def unchanged(parts: Mapping[str, Any]) -> Iterator[None]:
+    """Whatever is done in a ``with`` block, ``parts`` are afterwards what they were."""
     values = [(part, taken(part)) for _, part in leaves(parts)]
     try:
-        yield restore(path, parts, optional=optional)
+        yield
     finally:
         for part, tensors in values:
             _put(part, tensors)

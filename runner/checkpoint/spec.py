@@ -10,6 +10,8 @@ from runner.schedule import Every
 
 RESTORE_WORDS = ("auto", "none", "latest", "best")
 PARTS = ("model", "optimizer", "progress", "step")
+EVERYTHING = {part: part for part in ("model", "optimizer", "progress")}
+"""All of the state, by the keys that the config takes if it names none."""
 UNTRACKED = "untracked"
 """The runner's own key, where the keys name the model but not the progress."""
 _MAX_PREFIX_BYTES = 150
@@ -80,7 +82,7 @@ class CheckpointSpec:
     @property
     def parts(self) -> dict[str, str]:
         """Name in the file: part of the state."""
-        return self.keys or {part: part for part in ("model", "optimizer", "progress")}
+        return self.keys or EVERYTHING
 
     def _check_names(self) -> None:
         if self.keys == {}:

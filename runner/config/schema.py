@@ -53,6 +53,8 @@ class Tracking:
     """When a row of training metrics is written."""
     tensorboard: bool = False
     """Event files beside the rows; needs the extra `tensorboard`."""
+    profile: bool = False
+    """A trace by TensorFlow's profiler of all that is done; for a few hundred steps at most."""
 
 
 @dataclass(frozen=True, kw_only=True)

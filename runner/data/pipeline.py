@@ -1,7 +1,8 @@
 """Chunks of batches as tensors: a prefetching pipeline that is a function of the step.
 
-A chunk of K batches of B examples is ``{"x": [K, B, ...], "y": [K, B, ...], "weight": [K, B]}``.
-``weight`` is 1 for an example and 0 for padding, which only the last batch of a pass can hold.
+A chunk of K batches of B examples is ``{"x": [K, B, ...], "y": [K, B, ...], "weight": [K, B],
+"first": [], "last": []}``. ``weight`` is 1 for an example and 0 for padding, which only the last batch
+of a pass can hold. The batches ``first .. last-1`` count; there can be room for more.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -26,6 +27,9 @@ Span: TypeAlias = tuple[int, int]
 _PREFETCHED_CHUNKS = 2
 _CHUNK_BYTES = 64 << 20
 _SPANS_PER_PIPELINE = 1000
+_WHOLE_BYTES = 64 << 20
+_OF_CHUNKS = ("weight", "first", "last")
+"""What a chunk holds besides examples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,12 @@ class Pipelines:
     seed: int
     max_chunk: int
     """The most batches in a chunk."""
+    room: int = 0
+    """The batches that a chunk of training has room for at least: XLA compiles anew for each size."""
+    _whole: dict[str, Chunk | None] = field(default_factory=dict, repr=False, compare=False)
+    """By split, all examples, where they are small enough to stay with TensorFlow."""
+    _passes: dict[str, list[Chunk]] = field(default_factory=dict, repr=False, compare=False)
+    """By split, the chunks of an evaluation, which are the same every time."""
 
     def epochs(self, split: str) -> Epochs:
         """Where the epochs of a split end."""
@@ -54,10 +64,16 @@ class Pipelines:
         def rows(positions: tf.Tensor) -> tf.Tensor:
             return shuffled(positions, num_examples=len(source), seed=(self.seed, offset))
 
-        return _chunks(source, self.batch_size, spans, rows, lambda at: tf.fill(tf.shape(at), True))
+        def real(positions: tf.Tensor) -> tf.Tensor:
+            return tf.fill(tf.shape(positions), True)
+
+        return self._chunks(split, spans, rows, real, room=self.room)
 
     def evaluation(self, split: str) -> Iterator[Chunk]:
-        """Every example exactly once, in order; the last batch is padded with weight 0."""
+        """Every example exactly once, in order; the last batch is padded with weight 0.
+
+        All chunks have room for as many batches as the first.
+        """
         source = self.sources[split]
         num_batches = self.epochs(split).end(1)
         starts = range(0, num_batches, self.max_chunk)
@@ -66,7 +82,68 @@ class Pipelines:
         def rows(positions: tf.Tensor) -> tf.Tensor:
             return in_turn(positions, num_examples=len(source))
 
-        return _chunks(source, self.batch_size, spans, rows, lambda at: at < len(source))
+        def real(positions: tf.Tensor) -> tf.Tensor:
+            return positions < len(source)
+
+        if split not in self._passes:
+            chunks = self._chunks(split, spans, rows, real, room=spans[0][1])
+            if self._examples(split) is None:
+                return chunks
+            self._passes[split] = list(chunks)
+        return iter(self._passes[split])
+
+    def _chunks(
+        self,
+        split: str,
+        spans: Iterable[Span],
+        rows: Callable[[tf.Tensor], tf.Tensor],
+        real: Callable[[tf.Tensor], tf.Tensor],
+        *,
+        room: int,
+    ) -> Iterator[Chunk]:
+        spec = chunk_spec(self.sources[split], batch_size=self.batch_size)
+        take = self._taking(split, spec)
+
+        def chunk(span: tf.Tensor) -> Chunk:
+            positions = tf.range(span[0] * self.batch_size, span[1] * self.batch_size)
+            flat = {**take(rows(positions)), "weight": tf.cast(real(positions), tf.float32)}
+            num_batches = span[1] - span[0]
+            missing = tf.maximum(room - num_batches, 0)
+            whole = {
+                name: _with_room(tf.reshape(value, [-1, *spec[name].shape[1:]]), missing)
+                for name, value in flat.items()
+            }
+            return {**whole, "first": tf.constant(0), "last": tf.cast(num_batches, tf.int32)}
+
+        # In blocks, because the spans of a long run would fill the memory, and TensorFlow cannot read
+        # a Python iterator without taking the interpreter away from the loop.
+        ahead = iter(spans)
+        while block := list(itertools.islice(ahead, _SPANS_PER_PIPELINE)):
+            numbers = tf.data.Dataset.from_tensor_slices(np.array(block, np.int64))
+            yield from numbers.map(chunk).prefetch(_PREFETCHED_CHUNKS)
+
+    def _taking(
+        self, split: str, spec: Mapping[str, tf.TensorSpec]
+    ) -> Callable[[tf.Tensor], Chunk]:
+        """What gives the examples at some rows: TensorFlow alone if it can, or by way of Python."""
+        source, examples = self.sources[split], self._examples(split)
+        names = [name for name in spec if name not in _OF_CHUNKS]
+        if examples is not None:
+            return lambda rows: {name: tf.gather(examples[name], rows) for name in names}
+
+        def take(indices: np.ndarray) -> list[np.ndarray]:
+            examples = source.take(indices)
+            return [examples[name] for name in names]
+
+        dtypes = [spec[name].dtype for name in names]
+        return lambda rows: dict(zip(names, tf.numpy_function(take, [rows], dtypes), strict=True))
+
+    def _examples(self, split: str) -> Chunk | None:
+        """All examples of a split as tensors, if they are few enough."""
+        if split not in self._whole:
+            whole = getattr(self.sources[split], "whole", lambda **_: None)(most_bytes=_WHOLE_BYTES)
+            self._whole[split] = whole and {name: tf.constant(whole[name]) for name in whole}
+        return self._whole[split]
 
 
 def chunk_spec(source: Source, *, batch_size: int) -> dict[str, tf.TensorSpec]:
@@ -76,7 +153,12 @@ def chunk_spec(source: Source, *, batch_size: int) -> dict[str, tf.TensorSpec]:
         name: tf.TensorSpec([None, batch_size, *value.shape[1:]], value.dtype)
         for name, value in example.items()
     }
-    return {**spec, "weight": tf.TensorSpec([None, batch_size], tf.float32)}
+    return {
+        **spec,
+        "weight": tf.TensorSpec([None, batch_size], tf.float32),
+        "first": tf.TensorSpec([], tf.int32),
+        "last": tf.TensorSpec([], tf.int32),
+    }
 
 
 def chunk_limit(spec: Mapping[str, tf.TensorSpec], *, most: int) -> int:
@@ -87,32 +169,6 @@ def chunk_limit(spec: Mapping[str, tf.TensorSpec], *, most: int) -> int:
     return max(1, min(most, _CHUNK_BYTES // batch_bytes))
 
 
-def _chunks(
-    source: Source,
-    batch_size: int,
-    spans: Iterable[Span],
-    rows: Callable[[tf.Tensor], tf.Tensor],
-    real: Callable[[tf.Tensor], tf.Tensor],
-) -> Iterator[Chunk]:
-    spec = chunk_spec(source, batch_size=batch_size)
-    names = [name for name in spec if name != "weight"]
-
-    def take(indices: np.ndarray) -> list[np.ndarray]:
-        examples = source.take(indices)
-        return [examples[name] for name in names]
-
-    def chunk(span: tf.Tensor) -> Chunk:
-        positions = tf.range(span[0] * batch_size, span[1] * batch_size)
-        examples = tf.numpy_function(take, [rows(positions)], [spec[name].dtype for name in names])
-        flat = dict(zip(names, examples, strict=True))
-        flat["weight"] = tf.cast(real(positions), tf.float32)
-        return {
-            name: tf.reshape(value, [-1, *spec[name].shape[1:]]) for name, value in flat.items()
-        }
-
-    # In blocks, because the spans of a long run would fill the memory, and TensorFlow cannot read
-    # a Python iterator without taking the interpreter away from the loop.
-    ahead = iter(spans)
-    while block := list(itertools.islice(ahead, _SPANS_PER_PIPELINE)):
-        numbers = tf.data.Dataset.from_tensor_slices(np.array(block, np.int64))
-        yield from numbers.map(chunk).prefetch(_PREFETCHED_CHUNKS)
+def _with_room(values: tf.Tensor, missing: tf.Tensor) -> tf.Tensor:
+    """``values`` with zeros for so many more batches behind."""
+    return tf.pad(values, [[0, missing], *([0, 0] for _ in values.shape[1:])])

@@ -49,6 +49,12 @@ class ArraySource:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def whole(self, *, most_bytes: int) -> Examples | None:
+        """All examples as ``take`` gives them; None if they are more than so many bytes."""
+        example = self.take(np.zeros([1], np.int64)) if len(self) else {}
+        num_bytes = sum(value.nbytes for value in example.values()) * len(self)
+        return self.take(np.arange(len(self))) if num_bytes <= most_bytes else None
+
     def take(self, indices: Rows) -> Examples:
         """See ``Source.take``.
 
@@ -73,6 +79,11 @@ class Head:
 
     def __len__(self) -> int:
         return min(self.count, len(self.source))
+
+    def whole(self, *, most_bytes: int) -> Examples | None:
+        """See ``ArraySource.whole``."""
+        whole = getattr(self.source, "whole", lambda **_: None)(most_bytes=most_bytes)
+        return whole and {name: values[: len(self)] for name, values in whole.items()}
 
     def take(self, indices: Rows) -> Examples:
         """See ``Source.take``."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from runner.engine.spec import EngineSpec
+from runner.engine.random import drawing_by
+from runner.engine.spec import Compile
 from runner.errors import StepError
 from runner.tasks.steps import Batch, Steps
 
@@ -21,7 +23,8 @@ class Engine:
     """Turns chunks of batches into calls: one call, however many steps a chunk holds.
 
     Args:
-        spec: how to compile.
+        compile: how.
+        limit_steps: no train phase goes further.
         model, optimizer: both built.
         training, evaluation: the task's steps, each with metrics of its own, so that an evaluation
             in the middle of training leaves the metrics in progress alone.
@@ -30,38 +33,55 @@ class Engine:
 
     def __init__(
         self,
-        spec: EngineSpec,
+        compile: Compile,
         *,
+        limit_steps: int | None = None,
         model: keras.Model,
         optimizer: keras.Optimizer,
         training: Steps,
         evaluation: Steps,
         chunk_spec: dict[str, tf.TensorSpec],
     ) -> None:
-        self.limit_steps = spec.limit_steps
+        self.compile = compile
+        self.limit_steps = limit_steps
         self._training = training
         self._evaluation = evaluation
+        over_batches = functools.partial(_over_batches, compile=compile, chunk_spec=chunk_spec)
         self.functions = [
-            _over_batches(lambda batch: training.train(model, optimizer, batch), spec, chunk_spec),
-            _over_batches(lambda batch: evaluation.evaluate(model, batch), spec, chunk_spec),
+            over_batches(lambda batch: training.train(model, optimizer, batch)),
+            over_batches(lambda batch: evaluation.evaluate(model, batch)),
+            _read_out(training.metrics),
+            _read_out(evaluation.metrics),
         ]
-        self._train, self._evaluate = (
-            function.python_function if spec.compile == "eager" else function
+        self._train, self._evaluate, self._read_training, self._read_evaluation = (
+            function.python_function if compile == "eager" else function
             for function in self.functions
         )
+        self.recompiled: Callable[[Compile], Engine] = functools.partial(
+            Engine,
+            limit_steps=limit_steps,
+            model=model,
+            optimizer=optimizer,
+            training=training,
+            evaluation=evaluation,
+            chunk_spec=chunk_spec,
+        )
+        """The same steps on the same state, compiled another way."""
 
     def build(self) -> None:
         """Creates every variable that the first step would create, without doing a step.
 
         Metrics and some layers make theirs when they are first used; a restore must find them all.
         """
-        for function in self.functions:
-            function.get_concrete_function()
+        drawing = drawing_by("threefry") if self.compile == "xla" else nullcontext()
+        with drawing:
+            for function in self.functions:
+                function.get_concrete_function()
 
     @property
     def graphs(self) -> list[Any]:
         """Of one chunk of training and one of evaluation."""
-        return [function.get_concrete_function().graph for function in self.functions]
+        return [function.get_concrete_function().graph for function in self.functions[:2]]
 
     @property
     def passing(self) -> list[keras.Variable]:
@@ -73,14 +93,19 @@ class Engine:
         """The metrics of the steps since they were last read."""
         return self._training.metrics
 
-    def train(self, chunk: Chunk) -> None:
-        """One optimizer update for every batch of the chunk, in order."""
+    def train(self, chunk: Chunk, *, first: int = 0, last: int | None = None) -> None:
+        """One optimizer update for every batch of the chunk, or for ``first .. last-1``, in order.
+
+        Raises:
+            StepError: TensorFlow refused something; as for ``evaluate``.
+        """
+        end = chunk["last"] if last is None else tf.constant(last)
         with _told():
-            self._train(chunk)
+            self._train({**chunk, "first": tf.constant(first), "last": end})
 
     def read_training_metrics(self) -> dict[str, float]:
         """The training metrics since they were last read."""
-        return _read_out(self._training.metrics)
+        return _as_floats(self._read_training())
 
     def training_loss(self) -> float:
         """The mean training loss since the metrics were last read; they go on."""
@@ -93,7 +118,7 @@ class Engine:
         with _told():
             for chunk in chunks:
                 self._evaluate(chunk)
-        return _read_out(self._evaluation.metrics)
+        return _as_floats(self._read_evaluation())
 
 
 @contextmanager
@@ -110,27 +135,39 @@ def _told() -> Iterator[None]:
 
 
 def _over_batches(
-    step: Callable[[Batch], None], spec: EngineSpec, chunk_spec: dict[str, tf.TensorSpec]
+    step: Callable[[Batch], None], *, compile: Compile, chunk_spec: dict[str, tf.TensorSpec]
 ) -> Any:
     """A function that does ``step`` for every batch of a chunk, traced once for chunks of any length."""
 
     @tf.function(
-        input_signature=[chunk_spec], autograph=False, jit_compile=spec.compile == "xla" or None
+        input_signature=[chunk_spec], autograph=False, jit_compile=compile == "xla" or None
     )
     def over_batches(chunk: Chunk) -> None:
+        chunk = dict(chunk)
+
         def body(index: tf.Tensor) -> tuple[tf.Tensor]:
             step({name: values[index] for name, values in chunk.items()})
             return (index + 1,)
 
-        num_batches = tf.shape(chunk["weight"])[0]
+        first, last = chunk.pop("first"), chunk.pop("last")
         # One op in a graph; called eagerly, a Python loop.
-        tf.while_loop(lambda index: index < num_batches, body, [0], parallel_iterations=1)
+        tf.while_loop(lambda index: index < last, body, [first], parallel_iterations=1)
 
     return over_batches
 
 
-def _read_out(metrics: Iterable[keras.Metric]) -> dict[str, float]:
-    values = {metric.name: float(metric.result()) for metric in metrics}
-    for metric in metrics:
-        metric.reset_state()
-    return values
+def _read_out(metrics: Sequence[keras.Metric]) -> Any:
+    """A function that gives the values of the metrics by their names, and begins anew: one call for all."""
+
+    @tf.function(input_signature=[], autograph=False)
+    def read_out() -> dict[str, tf.Tensor]:
+        values = {metric.name: tf.cast(metric.result(), tf.float64) for metric in metrics}
+        for metric in metrics:
+            metric.reset_state()
+        return values
+
+    return read_out
+
+
+def _as_floats(values: Mapping[str, tf.Tensor]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items()}

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from runner.errors import Invalid
+
+Compile: TypeAlias = Literal["graph", "xla", "eager"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSpec:
     """How steps are computed. All but ``max_chunk`` can change bits, and so belongs to the run's id."""
 
-    compile: Literal["graph", "xla", "eager"] = "graph"
-    """One graph for a chunk of steps, the same compiled by XLA, or op by op for debugging."""
+    compile: Literal["auto", "graph", "xla", "eager"] = "auto"
+    """One graph for a chunk of steps, the same compiled by XLA, or op by op for debugging.
+
+    auto measures graph and xla on the first launch, and keeps to what was faster.
+    """
     dtype_policy: Literal[
         "float32", "float64", "bfloat16", "float16", "mixed_bfloat16", "mixed_float16"
     ] = "float32"
@@ -25,8 +30,9 @@ class EngineSpec:
     """Threads within an op. null takes one per core on the first launch and keeps to it."""
     limit_steps: int | None = None
     """No train phase goes further than this; for trying things out."""
-    max_chunk: int = 100
-    """The most steps in one call, fewer where they would fill the memory; bits do not depend on it."""
+    max_chunk: int = 500
+    """The most steps in one call, fewer where they would fill the memory or take long; bits do not
+    depend on it."""
 
     def __post_init__(self) -> None:
         for name in ("threads", "limit_steps", "max_chunk"):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import ClassVar
 
 from runner.interrupt import Interrupted
 from runner.phases.base import Given, Phase, Row, named, row
-from runner.schedule import Epochs, Every, Until
+from runner.schedule import Epochs, Every, Until, spans
+
+_CALL_S = 0.5
+"""What one call into TensorFlow is to take at most, unless a single step takes longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +44,15 @@ class Train(Phase):
     def evaluates(self) -> Iterable[str]:
         return [] if self.evaluate is None else [self.evaluate.data]
 
+    def rhythms(self, *others: Every) -> list[Every]:
+        """At what a chunk ends: the phase's own evaluations, and ``others``."""
+        return [*others, self.evaluate.every] if self.evaluate else list(others)
+
+    def last_step(self, epochs: Epochs, *, limit: int | None) -> int:
+        """The step, counted from the beginning of the phase, after which it is over."""
+        last = self.until.last_step(epochs)
+        return last if limit is None else min(last, limit)
+
     def run(self, given: Given) -> None:
         loop = _Loop(self, given)
         given.observer.phase_started(
@@ -57,9 +71,8 @@ class _Loop:
         self._epochs: Epochs = given.data.epochs(phase.data)
         self.start = given.state.progress.record.phase_start
         self.step = given.state.step - self.start
-        limit = given.engine.limit_steps
-        last = phase.until.last_step(self._epochs)
-        self.last = last if limit is None else min(last, limit)
+        self.last = phase.last_step(self._epochs, limit=given.engine.limit_steps)
+        self._pace = _Pace()
         self._train_s = 0.0
         self._logged_step = self.step
         self._saved_at = self._evaluated_at = self._logged_at = given.clock()
@@ -68,17 +81,24 @@ class _Loop:
         given = self._given
         chunks = given.data.training(self._phase.data, offset=self.start, spans=self._spans())
         begun = given.clock()
-        for (_, stop), chunk in zip(self._spans(), chunks, strict=False):
-            given.engine.train(chunk)
-            self._train_s += given.clock() - begun
-            self.step = stop
-            given.state.progress.step.assign(self.start + stop)
-            given.observer.advanced(step=self.start + stop, epoch=self._epoch())
-            saved = self._act()
-            if given.state.progress.record.stopped:
-                break
+        for (start, stop), chunk in zip(self._spans(), chunks, strict=False):
+            while self.step < stop and not given.state.progress.record.stopped:
+                last = min(stop, self.step + self._pace.num_steps)
+                given.engine.train(chunk, first=self.step - start, last=last - start)
+                took_s = given.clock() - begun
+                self._pace.took(took_s, num_steps=last - self.step)
+                self._train_s += took_s
+                self._advance(last)
+                begun = given.clock()
+
+    def _advance(self, step: int) -> None:
+        """Does what is due where the state is at ``step``."""
+        given, self.step = self._given, step
+        given.state.progress.step.assign(self.start + step)
+        given.observer.advanced(step=self.start + step, epoch=self._epoch())
+        saved = self._act()
+        if given.state.progress.record.stopped is None:
             self._stop_if_asked(saved)
-            begun = given.clock()
 
     def _spans(self) -> Iterator[tuple[int, int]]:
         """The chunks ahead: each ends where something is due, or at the engine's limit.
@@ -86,20 +106,10 @@ class _Loop:
         They follow from the step alone, so the pipeline that reads ahead and the loop that reads
         along each ask for their own.
         """
-        step = self.step
-        rhythms = [self._given.log_every, self._given.save_every]
-        if self._phase.evaluate:
-            rhythms.append(self._phase.evaluate.every)
-        while step < self.last and not self._given.state.progress.record.stopped:
-            due = [rhythm.after(step, self._epochs) for rhythm in rhythms]
-            limits = [
-                self.last,
-                step + self._given.data.max_chunk,
-                *(d for d in due if d is not None),
-            ]
-            stop = min(limits)
-            yield step, stop
-            step = stop
+        given = self._given
+        rhythms = self._phase.rhythms(given.log_every, given.save_every)
+        ahead = spans(self.step, self.last, rhythms, self._epochs, most=given.data.max_chunk)
+        return takewhile(lambda span: not given.state.progress.record.stopped, ahead)
 
     def _act(self) -> bool:
         """What is due after a step, the save last: what it saves includes the rows before it.
@@ -165,3 +175,15 @@ class _Loop:
         for name, callback in given.callbacks.items():
             memory = record.callbacks.setdefault(name, {})
             record.stopped = callback.after_row(named(split, values), memory) or record.stopped
+
+
+class _Pace:
+    """How many steps go into one call, so that none takes long and the run can be stopped soon."""
+
+    def __init__(self) -> None:
+        self.num_steps = 1
+
+    def took(self, seconds: float, *, num_steps: int) -> None:
+        """Goes by what the last call took; the first one also compiles, and so counts for little."""
+        fit = num_steps * _CALL_S / seconds if seconds > 0 else sys.maxsize
+        self.num_steps = max(1, int(fit))

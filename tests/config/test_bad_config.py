@@ -81,11 +81,11 @@ BAD: list[tuple[str, str]] = [
     ("model=null", f"model=null: give the name of a choice, or ~model for none; {MODELS}"),
     (
         "debug=null",
-        "debug=null: give the name of a choice, or ~debug for none; known: overfit, smoke",
+        "debug=null: give the name of a choice, or ~debug for none; known: overfit, profile, smoke",
     ),
     (
         "debug=smok",
-        "debug=smok: there is no debug/smok.yaml; did you mean smoke? known: overfit, smoke",
+        "debug=smok: there is no debug/smok.yaml; did you mean smoke? known: overfit, profile, smoke",
     ),
     (
         "optimizer/learning_rate=cosin",
