@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from runner.amend import LearningRate, amend
-from runner.checkpoint.manifest import Manifest
-from runner.checkpoint.saver import Moment
+from runner.amend import amend
 from runner.checkpoint.spec import UNTRACKED
 from runner.checkpoint.store import CheckpointStore
 from runner.config import Experiment
-from runner.errors import CheckpointError, NameTakenError, UserError
 from runner.events import Events
 from runner.experiment import Built
-from runner.files import UnwritableError
 from runner.interrupt import Interrupted, StopRequest
 from runner.observer import SessionObserver
 from runner.phases import Given, Row
@@ -29,7 +24,8 @@ from runner.record import RunRecord
 from runner.results import Result, last_values
 from runner.rows import Rows
 from runner.rundir import RunDirectory
-from runner.state import Record
+from runner.saving import Saving
+from runner.start import Start
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +77,15 @@ class Worker:
             keep_out=functools.partial(directory.keeping_out, checkpoints=Path(spec.directory)),
             optional=UNTRACKED if self._state.can_lack_untracked else None,
         )
-        self._unsaved: UserError | None = None
+        self._saving = Saving(
+            self._state,
+            store=self._store,
+            rows=self._rows,
+            directory=directory,
+            record=record,
+            observer=observer,
+            goes_on=goes_on,
+        )
 
     def work(self) -> Result:
         """Restores, does what is left of the phases, and says what came out.
@@ -95,7 +99,7 @@ class Worker:
         try:
             self._do_phases()
         except Interrupted:
-            self._settle_all()  # It says that all is saved.
+            self._saving.settle_all()  # It says that all is saved.
             raise
         finally:
             sitting = self._record.sittings[-1]
@@ -105,69 +109,22 @@ class Worker:
         return self._result()
 
     def _start(self) -> None:
-        sitting, rate = self._record.sittings[-1], LearningRate(self._state)
+        sitting = self._record.sittings[-1]
+        start = Start(self._experiment, self._built, store=self._store, record=self._record)
         try:
-            checkpoint = self._restore(rate)
+            checkpoint = start.restore()
         finally:
             sitting.set_aside = self._store.damaged
-        if checkpoint is None and self._experiment.measures_what_it_starts_from:
-            spec = self._experiment.checkpoint
-            raise CheckpointError(
-                f"checkpoint.restore={spec.restore}: {spec.directory} holds no checkpoint and no phase "
-                "trains, so there is nothing to evaluate; give checkpoint.restore=PATH"
-            )
-        self._tell_what_is_left_out()
         sitting.restored = str(checkpoint) if checkpoint else None
         sitting.from_step = self._state.step
         # First: from here on the run is what it was changed to, whatever becomes of its rows.
         self._directory.write(self._record)
-        amend(self._state, self._record.changes(since=self._state.step), rate=rate)
+        amend(self._state, self._record.changes(since=self._state.step), rate=start.rate)
         self._cut_rows()
         if self._experiment.tracking.tensorboard:
             self._events.restart(self._rows.read())
         log.info("starts at step %s from %s", self._state.step, checkpoint or "scratch")
         self._observer.restored(checkpoint, step=self._state.step)
-
-    def _restore(self, rate: LearningRate) -> Path | None:
-        """Gives the state what the newest checkpoint, or the one that the config names, holds.
-
-        Of a checkpoint that is not the run's own, the learning rate is not taken: the config says it.
-        """
-        self._store.open()
-        checkpoint = self._store.start(fresh=self._starts_over())
-        if checkpoint is not None:
-            manifest = self._store.restore(checkpoint)
-            self._check_place(checkpoint, manifest)
-            saved_by = manifest.run if manifest else self._state.progress.record.run
-            self._place(manifest, is_own=saved_by == self._record.id)
-            if saved_by != self._record.id:
-                self._check_lost()
-                rate.put_back()
-        else:
-            self._check_lost()
-        self._state.progress.record.run = self._record.id
-        return checkpoint
-
-    def _check_lost(self) -> None:
-        """A run that has saved does not begin anew by itself, nor from somebody else's checkpoint."""
-        if self._record.saved and not self._starts_over():
-            raise CheckpointError(
-                f"{self._store.directory} holds no checkpoint of this run, which has saved some; put them "
-                "back, or run.fresh=true starts over"
-            )
-
-    def _check_place(self, checkpoint: Path, manifest: Manifest | None) -> None:
-        """A run that has begun has to know where it stands, or its rows would be lost."""
-        has_begun = any(one.from_step is not None for one in self._record.sittings[:-1])
-        if (
-            manifest is None
-            and has_begun
-            and "progress" not in self._experiment.checkpoint.parts.values()
-        ):
-            raise CheckpointError(
-                f"{checkpoint} has lost its manifest, and without the key progress nothing else tells at "
-                "which step the run stood; run.fresh=true with checkpoint.restore=PATH starts from it"
-            )
 
     def _cut_rows(self) -> None:
         """Takes off the rows that the restored state does not know of."""
@@ -177,47 +134,6 @@ class Worker:
             lost = record.rows - kept
             log.warning("metrics.jsonl and its copy have lost %d of %d rows", lost, record.rows)
             record.rows = kept
-
-    def _tell_what_is_left_out(self) -> None:
-        """Keys may leave out part of the state; what that costs is said once."""
-        spec = self._experiment.checkpoint
-        lacking = {
-            "model": "the weights",
-            "optimizer": "the optimizer's slots",
-            "progress": "the metrics in progress",
-        }
-        names = [part for part in lacking if part not in spec.parts.values()]
-        if not names or not self._experiment.trains:
-            return
-        cost = (
-            "its first training row averages fewer steps"
-            if names == ["progress"]
-            else "it ends with other bits than one that was not interrupted"
-        )
-        log.warning(
-            "checkpoint.keys leaves out %s: a run that goes on from its checkpoints has not %s, and %s",
-            ", ".join(names),
-            " nor ".join(lacking[name] for name in names),
-            cost,
-        )
-
-    def _starts_over(self) -> bool:
-        """Whether checkpoints of the run in a directory of their own are to be passed over."""
-        return self._experiment.run.fresh and len(self._record.sittings) == 1
-
-    def _place(self, manifest: Manifest | None, *, is_own: bool) -> None:
-        """Settles where in the run the restored state stands."""
-        spec, progress = self._experiment.checkpoint, self._state.progress
-        if spec.partial and not is_own:
-            # A warm start: only values were taken over, and the run begins at its beginning.
-            progress.step.assign(0)
-            self._built.engine.read_training_metrics()
-            return
-        if manifest is not None and "progress" not in spec.parts.values():
-            progress.step.assign(manifest.step)
-            progress.record = Record(**manifest.record)
-        if not is_own:
-            progress.record = Record.continuing(progress.record)
 
     def _do_phases(self) -> None:
         for name, phase in self._experiment.phases.items():
@@ -230,7 +146,7 @@ class Worker:
             log.info("phase %s from step %s", name, self._state.step)
             with self._profiled(name):
                 phase.run(self._given(name))
-                self._settle_all()
+                self._saving.settle_all()
             self._state.progress.record.done.append(name)
 
     def _profiled(self, phase: str) -> AbstractContextManager[Any]:
@@ -256,7 +172,7 @@ class Worker:
             data=self._built.data,
             log_every=experiment.tracking.log_every,
             save_every=experiment.checkpoint.every,
-            save=self._save,
+            save=self._saving.save,
             would_be_best=self._store.would_be_best,
             borrow=self._borrow,
             write=self._write,
@@ -265,65 +181,9 @@ class Worker:
             stop=self._stop.reason,
         )
 
-    def _save(self, *, epoch: float, metrics: Mapping[str, float], scheduled: bool = True) -> None:
-        self._settle()
-        self._directory.check()
-        record = self._state.progress.record
-        record.saves += scheduled
-        moment = Moment(
-            scheduled=scheduled,
-            order=record.saves,
-            step=self._state.step,
-            epoch=epoch,
-            phase=str(record.phase),
-            metrics=dict(metrics),
-            record=copy.deepcopy(vars(record)),
-            numerics=self._record.numerics,
-            amendments=self._record.lasting_amendments(),
-        )
-        with self._going_on(scheduled=scheduled):
-            # Rows first: a checkpoint counts on the rows it knows of.
-            self._rows.flush()
-            self._store.begin(moment)
-
-    def _settle_all(self) -> None:
-        """Makes sure that the last save has succeeded."""
-        self._settle(scheduled=False)
-        if self._unsaved is not None:
-            raise self._unsaved
-
-    def _settle(self, *, scheduled: bool = True) -> None:
-        """Waits for the save at work, if there is one, and tells what became of it."""
-        manifest = None
-        with self._going_on(scheduled=scheduled):
-            manifest = self._store.settle()
-        if manifest is not None:
-            self._unsaved = None
-            self._note_saved()
-            log.info("saved %s at step %s", manifest.name, manifest.step)
-            self._observer.saved(manifest.name, is_best=manifest == self._store.best)
-
-    def _note_saved(self) -> None:
-        """So that a run never begins anew in silence because all its checkpoints were removed."""
-        if not self._record.saved:
-            self._record.saved = True
-            self._directory.write(self._record)
-
-    @contextmanager
-    def _going_on(self, *, scheduled: bool) -> Iterator[None]:
-        """Lets training go on after a save that failed, if that is wanted and a later one can succeed."""
-        try:
-            yield
-        except (CheckpointError, UnwritableError) as error:
-            goes_on = self._experiment.checkpoint.on_save_error == "continue" and scheduled
-            if not goes_on or isinstance(error, NameTakenError):
-                raise
-            self._unsaved = error
-            log.warning("%s; training goes on (checkpoint.on_save_error=continue)", error)
-
     def _write(self, row: Row) -> None:
         if not self._store.is_saving:
-            self._settle()
+            self._saving.settle()
         self._directory.check()
         written = self._rows.append(row)
         if self._experiment.tracking.tensorboard:

@@ -26,7 +26,7 @@ LAYERS = [
     {"events", "observer", "provenance", "record"},
     {"numerics", "preflight", "rundir"},
     {"amend", "experiment", "recording", "resumption"},
-    {"choice"},
+    {"choice", "saving", "start"},
     {"worker"},
     {"session"},
     {"report"},
