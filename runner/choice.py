@@ -36,6 +36,8 @@ _HOPELESS = 3.0
 
 def choose(built: Built, choices: Choices) -> Built:
     """Compiled as it was before by a run of this config on this machine, or as is faster."""
+    if not built.plan.num_steps:
+        return built
     before = choices.recall()
     chosen = faster(built) if before is None else built
     compile = before or choices.keep(chosen.engine.compile)
@@ -49,7 +51,7 @@ def faster(built: Built, *, clock: Callable[[], float] = time.perf_counter) -> B
     measuring it takes is a few steps.
     """
     plan = built.plan
-    if not plan.num_steps or built.inventory.python_calls:
+    if built.inventory.python_calls:
         return built  # What the Python of a step remembers could not be taken back.
     (chunk,) = built.data.training(plan.split, offset=0, spans=[(0, plan.longest_chunk)])
     with unchanged(built.state.parts(EVERYTHING)):

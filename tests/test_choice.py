@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from runner import choice, run
+from runner import choice, evaluate, run
 from runner.checkpoint import graph
 from runner.checkpoint.spec import EVERYTHING
-from runner.choice import Choices, faster
+from runner.choice import Choices, choose, faster
 from runner.config.compose import compose
 from runner.config.hydra import experiment_of, job_part
 from runner.engine.engine import Engine
@@ -98,10 +98,13 @@ def test_what_xla_cannot_compile_stays_a_graph(monkeypatch: pytest.MonkeyPatch) 
     assert bits(one) == before
 
 
-def test_what_takes_no_step_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_takes_no_step_is_neither_measured_nor_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, clock = built("phases.train.until.epochs=0"), Clock(monkeypatch, graph=1.0)
-    assert faster(one, clock=clock) is one
+    assert choose(one, Choices(tmp_path / "choices", run="a", machine={})) is one
     assert clock.steps == []
+    assert not (tmp_path / "choices").exists()
 
 
 # --- remembered -------------------------------------------------------------------------------------
@@ -168,6 +171,15 @@ def test_a_second_run_of_one_config_is_compiled_as_the_first(
 def numerics_of_other_seed() -> str:
     run(*SMALL, *STEPS, "seed=9", "run.dir=other")
     return str(numerics("other")["compile"])
+
+
+def test_an_evaluation_is_compiled_as_the_run_that_it_measures(
+    workdir: Path, measured: Callable[[str], None]
+) -> None:
+    measured("xla")
+    run(*SMALL, *STEPS, "run.dir=here")
+    done = evaluate("here", "phases=evaluate", "phases.evaluate.restore=null")
+    assert numerics(str(done.directory))["compile"] == "xla"
 
 
 def test_a_run_goes_on_as_it_was_compiled_at_first(

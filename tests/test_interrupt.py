@@ -57,16 +57,16 @@ def test_a_bad_max_time_is_told(cli: Callable[..., Any]) -> None:
 
 
 def test_a_run_out_of_time_saves_and_exits_with_75(cli: Callable[..., Any]) -> None:
-    small = ("engine.limit_steps=6", "engine.max_chunk=2", "run.dir=here")
+    small = ("engine.limit_steps=6", "run.dir=here")
     done = cli(*small, "run.max_time=0s")
     assert done.code == Interrupted.exit_code == 75
     assert done.err == (
-        "runner: run.max_time is over: stopped at step 2 after saving; the same command goes on\n"
+        "runner: run.max_time is over: stopped at step 1 after saving; the same command goes on\n"
     )
-    assert (Path("here/checkpoints/ckpt-stopped-2.index")).exists()
+    assert (Path("here/checkpoints/ckpt-stopped-1.index")).exists()
     assert "stopped" in cli("ls", ".").out
     shown = cli("show", "here").out
     assert "stopped" in shown
     again = cli(*small)
-    assert "goes on from here/checkpoints/ckpt-stopped-2, step 2" in again.out
-    assert not Path("here/checkpoints/ckpt-stopped-2.index").exists()
+    assert "goes on from here/checkpoints/ckpt-stopped-1, step 1" in again.out
+    assert not Path("here/checkpoints/ckpt-stopped-1.index").exists()

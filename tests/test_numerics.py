@@ -19,7 +19,8 @@ TINY = ("engine.limit_steps=3", "run.dir=here")
 
 
 def described(**changes: Any) -> dict[str, Any]:
-    return {**numerics.describe(EngineSpec(), threads=2, devices=["CPU"]), **changes}
+    found = numerics.describe(EngineSpec(), compile="graph", threads=2, devices=["CPU"])
+    return {**found, **changes}
 
 
 def test_the_same_is_no_difference() -> None:

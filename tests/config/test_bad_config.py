@@ -107,7 +107,7 @@ BAD: list[tuple[str, str]] = [
     ("tracking.tensorboard=yes", "tracking.tensorboard=yes: give true or false"),
     ("tracking.log_every=5", "tracking.log_every=5: give a mapping of {steps, epochs, seconds}"),
     ("run.dir=5", "run.dir=5: give text, in quotes: 'run.dir=\"5\"'"),
-    ("engine.compile=xl", "engine.compile=xl: did you mean xla? known: graph, xla, eager"),
+    ("engine.compile=xl", "engine.compile=xl: did you mean xla? known: auto, graph, xla, eager"),
     (
         "checkpoint.numbering=stp",
         "checkpoint.numbering=stp: did you mean step? give step or epoch or count or a whole number",
