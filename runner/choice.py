@@ -20,7 +20,6 @@ from runner.checkpoint.restore import unchanged
 from runner.checkpoint.spec import EVERYTHING
 from runner.engine.engine import Chunk, Engine
 from runner.engine.spec import Compile
-from runner.errors import StepError
 from runner.experiment import Built
 
 log = logging.getLogger(__name__)
@@ -30,6 +29,7 @@ _COMPILES_S_PER_NODE = 1e-3
 _COMPILES_AT_MOST = 0.1
 """Of the time of the run."""
 _MEASURES_S = 0.1
+_CHOICES = ("graph", "xla")
 _HOPELESS = 3.0
 """Who takes so many times longer for one step is not measured any longer."""
 
@@ -59,10 +59,13 @@ def faster(built: Built, *, clock: Callable[[], float] = time.perf_counter) -> B
         compiles_s = _COMPILES_S_PER_NODE * built.inventory.num_nodes
         if compiles_s > _COMPILES_AT_MOST * graph_s * plan.num_steps:
             return built
-        compiled = built.compiled("xla")
         try:
+            compiled = built.compiled("xla")
             xla_s = _step_s(compiled.engine, chunk, hopeless_s=_HOPELESS * graph_s, clock=clock)
-        except StepError as error:
+            if xla_s < graph_s:
+                # What it cannot compile of an evaluation shows here, before the choice is kept.
+                compiled.engine.evaluate([chunk])
+        except Exception as error:
             log.info("XLA cannot compile this model", exc_info=error)
             return built
     log.info("a step takes %.4g ms as a graph and %.4g ms under XLA", 1e3 * graph_s, 1e3 * xla_s)
@@ -107,9 +110,9 @@ class Choices:
         """What was chosen, if anything was."""
         with suppress(OSError):
             for line in self._path.read_bytes().splitlines():
-                with suppress(ValueError, AttributeError):
+                with suppress(ValueError, AttributeError, KeyError):
                     content = json.loads(line)
-                    if self._key.items() <= content.items():
+                    if self._key.items() <= content.items() and content["compile"] in _CHOICES:
                         found: Compile = content["compile"]
                         return found
         return None
@@ -119,5 +122,6 @@ class Choices:
         with suppress(OSError):  # A run does not fail for what makes only the next one sure.
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a") as file:
-                file.write(json.dumps({**self._key, "compile": compile}) + "\n")
+                # The line before may be torn.
+                file.write("\n" + json.dumps({**self._key, "compile": compile}) + "\n")
         return self.recall() or compile

@@ -101,13 +101,13 @@ def checkpoints(arguments: Sequence[str]) -> int:
     run = find_run(given.run)
     directory = RunDirectory(run).checkpoints(_read(run))
     manifests = read_manifests(directory)
-    if not manifests:
+    lone = lone_checkpoints(directory)
+    if not (manifests or lone):
         raise UserError(f"there are no checkpoints in {directory}")
     faults = [manifest.fault(directory) if given.verify else None for manifest in manifests]
     rows = [_checkpoint_row(manifest) for manifest in manifests]
     for row, fault in zip(rows, faults, strict=True):
         row["intact"] = (fault or "yes") if given.verify else "not read"
-    lone = lone_checkpoints(directory)
     rows += [{"checkpoint": name, "intact": "no manifest"} for name in lone]
     plain_console().print(checkpoint_table(rows))
     # In a directory of others, these are somebody's; in the run's own they are a loss.

@@ -105,8 +105,11 @@ def build(experiment: Experiment, *, threads: int, compile: Compile) -> Built:
 
 
 def _for(compile: Compile, data: Pipelines, plan: Plan) -> Pipelines:
-    """XLA compiles anew for chunks of another size, so all of them get one size."""
-    return replace(data, room=plan.longest_chunk if compile == "xla" else 0)
+    """XLA compiles anew for chunks of another size, so all of them get one size.
+
+    It is more than 1, which XLA would treat as no dimension at all.
+    """
+    return replace(data, room=max(2, plan.longest_chunk) if compile == "xla" else 0)
 
 
 def _plan(experiment: Experiment, data: Pipelines) -> Plan:

@@ -187,8 +187,9 @@ class RunDirectory:
         """
         with ExitStack() as stack:
             stack.enter_context(Lock(shared_lock(checkpoints, run)).held())
-            home = checkpoints.parent
-            if (home / "run.json").is_file() and home.resolve() != self.path.resolve():
+            above = (checkpoints.resolve(), *checkpoints.resolve().parents)
+            home = next((place for place in above if (place / "run.json").is_file()), None)
+            if home is not None and home != self.path.resolve():
                 stack.enter_context(Lock(home / _LOCK).held())
             yield
 

@@ -56,7 +56,9 @@ class Start:
             self._check_place(checkpoint, manifest)
             saved_by = manifest.run if manifest else self._state.progress.record.run
             self._place(manifest, is_own=saved_by == self._record.id)
-            if saved_by != self._record.id:
+            if saved_by == self._record.id:
+                self._record.saved = True
+            else:
                 self._check_lost()
                 self.rate.put_back()
         else:

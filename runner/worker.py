@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from runner.checkpoint.store import CheckpointStore
 from runner.config import Experiment
 from runner.events import Events
 from runner.experiment import Built
+from runner.files import UnwritableError
 from runner.interrupt import Interrupted, StopRequest
 from runner.observer import SessionObserver
 from runner.phases import Given, Row
@@ -105,7 +106,8 @@ class Worker:
             sitting = self._record.sittings[-1]
             # Whatever went wrong, the save at work comes to its end before this does.
             sitting.to_step, sitting.set_aside = self._state.step, self._store.damaged
-            self._events.close()
+            with suppress(UnwritableError):  # They are made anew from the rows by the next sitting.
+                self._events.close()
         return self._result()
 
     def _start(self) -> None:

@@ -98,6 +98,19 @@ def test_what_xla_cannot_compile_stays_a_graph(monkeypatch: pytest.MonkeyPatch) 
     assert bits(one) == before
 
 
+def test_an_evaluation_that_xla_cannot_compile_keeps_the_graph(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = built("phases.train.until.epochs=10000")
+    clock = Clock(monkeypatch, graph=0.01, xla=0.001)
+
+    def evaluate(engine: Engine, chunks: Any) -> None:
+        raise StepError("no kernel")
+
+    monkeypatch.setattr(Engine, "evaluate", evaluate)
+    assert faster(one, clock=clock) is one
+
+
 def test_what_takes_no_step_is_neither_measured_nor_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,9 +134,9 @@ def test_the_first_of_two_choices_holds(tmp_path: Path) -> None:
     assert Choices(path, run="a", machine={"threads": 4}).keep("graph") == "graph"
 
 
-@pytest.mark.parametrize("content", [b"\0\0", b"[1]\n{}\nnull\n", b'{"run": "a"'])
+@pytest.mark.parametrize("content", [b"\0\0", b"[1]\n{}\nnull\n", b'{"run": "a"', b'{"torn'])
 def test_what_is_no_line_of_a_choice_is_passed_over(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "choices").write_bytes(content + b"\n")
+    (tmp_path / "choices").write_bytes(content)
     here = Choices(tmp_path / "choices", run="a", machine={})
     assert here.recall() is None
     assert here.keep("xla") == here.recall() == "xla"

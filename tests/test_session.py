@@ -142,6 +142,16 @@ def test_a_run_whose_checkpoints_were_removed_does_not_begin_anew_in_silence(wor
     assert run(*TINY_NAMED, "run.fresh=true").metrics == result.metrics
 
 
+def test_a_run_that_went_on_from_a_checkpoint_has_saved(workdir: Path) -> None:
+    """Also where it was killed before it could note that."""
+    run(*TINY_NAMED)
+    content = record(workdir / "here")
+    content |= {"status": "running", "saved": False}
+    (workdir / "here/run.json").write_text(json.dumps(content))
+    run(*TINY_NAMED)
+    assert record(workdir / "here")["saved"]
+
+
 def test_a_run_that_has_not_saved_yet_begins_again(workdir: Path) -> None:
     with pytest.raises(UserError, match="train/loss"):
         run(*TINY_NAMED, "optimizer.learning_rate=1e30", "tracking.log_every.steps=1")

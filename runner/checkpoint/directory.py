@@ -134,9 +134,10 @@ class CheckpointDirectory:
         self._read()
         line = [one for one in (*self.own, *self.others) if one.run == manifest.run]
         later = [one for one in line if one.order > manifest.order]
-        if not later:
-            return
-        self._point([one for one in line if one not in later])
+        earlier = [one for one in line if one not in later]
+        if not later or manifest.name not in [one.name for one in earlier]:
+            return  # Or that run has gone on since, and let go of where this one began.
+        self._point(earlier)
         for one in later:
             place = self._move_aside(one.name, ABANDONED)
             log.warning("%s, saved after %s, was moved to %s", one.name, manifest.name, place)

@@ -21,7 +21,7 @@ class Disk:
 
     def __init__(self, directory: Path, parts: Mapping[str, Any]) -> None:
         self._directory = directory
-        self._parts = parts
+        self._num_bytes = num_bytes(parts)
 
     @contextmanager
     def told(self, what: str) -> Iterator[None]:
@@ -40,7 +40,7 @@ class Disk:
 
     def _room(self) -> str:
         """What a checkpoint takes, and what there is."""
-        needed = f"a checkpoint takes {num_bytes(self._parts) / 1e6:,.2f} MB"
+        needed = f"a checkpoint takes {self._num_bytes / 1e6:,.2f} MB"
         try:
             free = shutil.disk_usage(nearest_directory(self._directory)).free
         except OSError:

@@ -88,7 +88,8 @@ def num_bytes(parts: Mapping[str, Any]) -> int:
     """The bytes of all variables."""
     variables = (part for _, part in leaves(parts) if isinstance(part, Variable))
     return sum(
-        tf.as_dtype(one.dtype).size * one.shape.num_elements() for one in map(_plain, variables)
+        tf.as_dtype(one.dtype).size * (one.shape.num_elements() or 0)
+        for one in map(_plain, variables)
     )
 
 

@@ -137,6 +137,8 @@ def read_manifests(directory: Path) -> list[Manifest]:
 
 def lone_checkpoints(directory: Path) -> list[str]:
     """The names of the checkpoints in ``directory`` that have no manifest: a script's, or damaged."""
+    if not directory.is_dir():
+        return []
     names = (path.stem for path in directory.iterdir() if path.suffix == ".index")
     return sorted(name for name in names if not (directory / f"{name}{SUFFIX}").exists())
 

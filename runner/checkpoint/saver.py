@@ -77,7 +77,10 @@ class Saver:
     ) -> None:
         self._files = files
         self._spec = spec
-        self._parts = parts
+        # Once and here: what Keras holds is not to be looked at while it is at work.
+        self._optimizers = optimizer_classes(parts)
+        self._variables = variable_names(parts)
+        self._layers = layer_kinds(parts)
         self._run = run
         self._disk = disk
         self._ready = ready
@@ -152,9 +155,9 @@ class Saver:
             epoch=moment.epoch,
             phase=moment.phase,
             keys=self._spec.parts,
-            optimizers=optimizer_classes(self._parts),
-            variables=variable_names(self._parts),
-            layers=layer_kinds(self._parts),
+            optimizers=self._optimizers,
+            variables=self._variables,
+            layers=self._layers,
             numerics=moment.numerics,
             amendments=moment.amendments,
             metrics=finite(moment.metrics),
@@ -178,6 +181,7 @@ class Saver:
         try:
             yield
         except (OSError, tf.errors.OpError, CheckpointError, UnwritableError):
+            self._check()
             with suppress(OSError):
                 self._files.staging.sweep()
             raise

@@ -7,6 +7,7 @@ the names and in the order of `tf.train.Checkpoint.write`, to the same bytes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import tensorflow as tf
 from runner.checkpoint.graph import PythonState, holds_tensors
 from runner.checkpoint.reading import GRAPH, SavedGraph, opened, plain_path
 from runner.checkpoint.restore import taken
+
+log = logging.getLogger(__name__)
 
 Write = Callable[[], None]
 
@@ -32,6 +35,7 @@ class Snapshots:
     def __init__(self, checkpoint: tf.train.Checkpoint) -> None:
         self._checkpoint = checkpoint
         self._layout: _Layout | None = None
+        self._is_learned = False
 
     def take(self, path: Path) -> Write:
         """The state as it is now; returns what writes it to ``path``, at any time and in any thread.
@@ -42,7 +46,10 @@ class Snapshots:
         if self._layout is not None:
             return self._layout.take(path)
         self._checkpoint.write(str(path))
-        self._layout = _learned(path, self._checkpoint)
+        if not self._is_learned:
+            self._layout, self._is_learned = _learned(path, self._checkpoint), True
+            if self._layout is None:
+                log.warning("part of the state can only be saved while training waits for it")
         return lambda: None
 
 

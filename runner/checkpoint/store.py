@@ -101,8 +101,10 @@ class CheckpointStore:
 
     def would_be_best(self, metrics: Mapping[str, float]) -> bool:
         """Whether a checkpoint with these metrics would be among the best."""
-        # Without any, there is nothing for which to wait for the save at work.
-        return bool(metrics) and would_be_best(self.manifests, self._spec.best, finite(metrics))
+        best = self._spec.best
+        if best is None or best.metric not in metrics:
+            return False  # There is nothing for which to wait for the save at work.
+        return would_be_best(self.manifests, best, finite(metrics))
 
     def save(self, moment: Moment) -> Manifest:
         """Begins a save and settles it.

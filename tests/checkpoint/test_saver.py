@@ -101,7 +101,6 @@ def test_there_is_one_at_a_time(
     [
         lambda run: run.names == ["ckpt-1", "ckpt-2"],
         lambda run: run.store.find("latest").name == "ckpt-2",
-        lambda run: run.store.would_be_best({"validation/loss": 9.0}) is False,
         lambda run: run.store.damaged == {},
     ],
 )
@@ -158,6 +157,41 @@ def test_what_a_checkpoint_counts_on_is_on_the_disk_before_it(
     run = replace(trainer(), options={"ready": ready})
     run.train(1)
     assert seen == [[".data-00000-of-00001", ".index"]]
+
+
+def test_what_the_one_that_took_over_has_staged_is_not_swept(
+    trainer: Make, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken_over = threading.Event()
+
+    def check() -> None:
+        if taken_over.is_set():
+            raise LockedError("taken over")
+
+    run = replace(trainer(), options={"check": check}).train(1)
+    staged = directory / ".saving-run1" / "theirs"
+
+    def interrupted() -> None:
+        taken_over.set()
+        staged.parent.mkdir(exist_ok=True)
+        staged.touch()
+        full()
+
+    monkeypatch.setattr(Snapshots, "take", lambda *_: interrupted)
+    run.begin()
+    with pytest.raises(LockedError, match="taken over"):
+        run.store.settle()
+    assert staged.exists()
+
+
+def test_an_evaluation_that_nothing_is_compared_by_does_not_wait(
+    trainer: Make, gate: threading.Event
+) -> None:
+    run = trainer().train(1)
+    gate.clear()
+    run.begin()
+    assert not run.store.would_be_best({"validation/loss": 0.5})
+    assert not gate.is_set()
 
 
 @pytest.mark.parametrize("which", ["ready", "check"])

@@ -620,6 +620,19 @@ def test_going_back_looks_again_at_what_there_is_and_keeps_the_other_run_out(
     assert sorted(path.stem for path in (directory / "abandoned").glob("*.json")) == later
 
 
+def test_a_line_that_has_let_go_of_where_it_was_gone_back_to_is_left_alone(
+    trainer: Make, directory: Path, tree: Tree
+) -> None:
+    first = trainer(max_to_keep=2).train(2)
+    back = trainer(run="run2", restore=str(directory / "ckpt-1"), prefix="back")
+    back.start()
+    first.train(4)
+    before = {name: one for name, one in tree(directory).items() if name.startswith("ckpt")}
+    assert back.train(2).names == ["back-2"]
+    assert before.items() <= tree(directory).items()
+    assert not (directory / "abandoned").exists()
+
+
 def test_a_run_at_work_loses_nothing_to_one_that_went_back(
     trainer: Make, directory: Path, tree: Tree
 ) -> None:
