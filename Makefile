@@ -3,11 +3,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The rivals in `make bench` are as large as all the rest, and stay out of the way.
+BENCH_VENV := .venv-bench
 # Processes pytest may use; each imports TensorFlow once.
 TEST_JOBS ?= 2
 # Overrides for `make run`, for example ARGS="optimizer=sgd seed=1".
 ARGS ?=
 TEST_ARGS ?=
+# Options of the benchmarks, for example BENCH_ARGS="--rounds 3 --only mlp save".
+BENCH_ARGS ?=
 # `make lock LOCK_ARGS=--upgrade` moves every pin to the newest that fits; plain `make lock` moves as few as it can.
 LOCK_ARGS ?=
 
@@ -18,7 +22,7 @@ COMPILE := $(BIN)/uv --no-config pip compile --universal --python-version 3.11 -
 	--generate-hashes --custom-compile-command "make lock" --quiet $(LOCK_ARGS)
 
 .DELETE_ON_ERROR:
-.PHONY: help run test chaos lint format types lock wheel clean
+.PHONY: help run test chaos bench lint format types lock wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +35,9 @@ test: lint types ## lint, types and every test; TEST_ARGS="..." go to pytest
 
 chaos: $(VENV)/installed ## kill, fail and damage runs in every way there is; Linux, about 25 minutes
 	$(BIN)/python -m pytest --chaos --chaos-report chaos.md -n $(TEST_JOBS) --dist worksteal $(TEST_ARGS) tests/chaos
+
+bench: $(BENCH_VENV)/rivals ## compare with what people would use instead; 9 GB, about an hour; BENCH_ARGS="..." are options
+	$(BENCH_VENV)/bin/python -m tests.benchmarks $(BENCH_ARGS)
 
 lint: $(VENV)/installed ## check style and formatting
 	$(BIN)/python -m ruff check .
@@ -51,7 +58,7 @@ wheel: $(VENV)/installed ## build the source archive and, from it, the wheel int
 	$(BIN)/python -m build --no-isolation
 
 clean: ## remove what make and the tools made, but never outputs/
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH_VENV) build dist .mypy_cache .pytest_cache .ruff_cache
 	find conf models runner tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up, in three steps that are each redone only when what they stand on has changed.
@@ -77,3 +84,11 @@ $(VENV)/installed: $(VENV)/locked pyproject.toml
 # Only what makes a lock, and only if it is not there: pyproject.toml may be ahead of the lock just now.
 $(BIN)/uv:
 	$(MAKE) $(VENV)/locked
+
+# The same set-up in another place, and the rivals on top of it.
+$(BENCH_VENV)/rivals: requirements-build.lock requirements.lock pyproject.toml tests/benchmarks/requirements.txt
+	@$(MAKE) --no-print-directory VENV=$(BENCH_VENV) $(BENCH_VENV)/installed
+	@echo "Installing what tests/benchmarks/requirements.txt pins: 6 GB, most of it what PyTorch brings for GPUs"
+	@$(BENCH_VENV)/bin/python -m pip --disable-pip-version-check --no-input install \
+		--no-deps --only-binary=:all: --requirement tests/benchmarks/requirements.txt
+	@touch $@
