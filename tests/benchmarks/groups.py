@@ -48,10 +48,6 @@ class Group:
     runner: Measure
     rivals: Sequence[Rival]
 
-    def is_reached(self, ratio: float, *, target: float) -> bool:
-        """More steps are better; of all else, less."""
-        return ratio >= target if self.unit == "steps/s" else ratio <= target
-
 
 def groups(scratch: Path, *, seconds: float) -> list[Group]:
     """All of them.

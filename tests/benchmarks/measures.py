@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import statistics
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -162,8 +161,3 @@ def _anew(cwd: Path) -> Path:
     shutil.rmtree(cwd, ignore_errors=True)
     cwd.mkdir(parents=True)
     return cwd
-
-
-def median(values: Sequence[float]) -> float:
-    """Of two in the middle, the lower: a value that was measured."""
-    return statistics.median_low(values)
