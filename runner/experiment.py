@@ -33,6 +33,8 @@ class Built:
     data: Pipelines
     inventory: Inventory
     plan: Plan
+    threads: int
+    """Within an op."""
 
     def compiled(self, compile: Compile) -> Built:
         """The same, with its steps compiled in another way."""
@@ -53,25 +55,36 @@ class Plan:
     """What the first of them trains on."""
 
 
-def build(experiment: Experiment, *, threads: int, compile: Compile) -> Built:
-    """Sets the numerics, then builds data, model, optimizer, metrics and engine.
-
-    Args:
-        threads, compile: what the config leaves open.
+def read(experiment: Experiment) -> Pipelines:
+    """Sets what numerics a config says, then reads the data. TensorFlow has computed nothing yet.
 
     Raises:
-        ConfigError: something cannot be built, or model, task and data do not fit together.
+        ConfigError: the data do not go with the config.
         DataError: the data cannot be had.
     """
-    numerics.apply(experiment.engine, threads=threads, seed=experiment.seed)
+    numerics.apply(experiment.engine, seed=experiment.seed)
     sources = _load(experiment)
     spec = chunk_spec(sources["train"], batch_size=experiment.data.batch_size)
-    data = Pipelines(
+    return Pipelines(
         sources=sources,
         batch_size=experiment.data.batch_size,
         seed=experiment.seed,
         max_chunk=chunk_limit(spec, most=experiment.engine.max_chunk),
     )
+
+
+def build(experiment: Experiment, data: Pipelines, *, threads: int, compile: Compile) -> Built:
+    """Builds model, optimizer, metrics and engine.
+
+    Args:
+        data: what ``read`` gave just before.
+        threads, compile: what the config leaves open.
+
+    Raises:
+        ConfigError: something cannot be built, or model, task and data do not fit together.
+    """
+    numerics.set_threads(threads)
+    spec = chunk_spec(data.sources["train"], batch_size=data.batch_size)
     model = _model(experiment, spec)
     optimizer = experiment.optimizer.build()
     if not isinstance(optimizer, keras.Optimizer):
@@ -94,13 +107,14 @@ def build(experiment: Experiment, *, threads: int, compile: Compile) -> Built:
     )
     _trace(engine, experiment, spec)
     inventory = Inventory(engine.graphs)
-    plan = _plan(experiment, data)
+    plan = plan_of(experiment, data)
     return Built(
         state=_state(experiment, engine, inventory, model=model, optimizer=optimizer),
         engine=engine,
         data=_for(compile, data, plan),
         inventory=inventory,
         plan=plan,
+        threads=threads,
     )
 
 
@@ -112,7 +126,8 @@ def _for(compile: Compile, data: Pipelines, plan: Plan) -> Pipelines:
     return replace(data, room=max(2, plan.longest_chunk) if compile == "xla" else 0)
 
 
-def _plan(experiment: Experiment, data: Pipelines) -> Plan:
+def plan_of(experiment: Experiment, data: Pipelines) -> Plan:
+    """What the train phases come to with these data."""
     num_steps, longest, splits = 0, 0, []
     for phase in experiment.phases.values():
         if isinstance(phase, Train):

@@ -6,13 +6,12 @@ TensorFlow is imported in ``_work`` and nowhere before, so that a finished run a
 from __future__ import annotations
 
 import copy
-import functools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -29,6 +28,9 @@ from runner.recording import Recording, checkpoint_place, compare_numerics, ente
 from runner.results import Result
 from runner.resumption import Resumption
 from runner.rundir import DamagedRecordError, RunDirectory, point_latest, shared_lock
+
+if TYPE_CHECKING:
+    from runner.experiment import Built
 
 log = logging.getLogger(__name__)
 
@@ -190,26 +192,37 @@ def _work(
     stop: StopRequest,
 ) -> Result:
     with quiet.native_messages_to(directory.log) as messages:
-        from runner.choice import Choices, choose
         from runner.engine.numerics import devices
-        from runner.experiment import build
         from runner.worker import Worker
 
-        # What was given is the choice, also where a resume gives another one.
-        spec, chosen = experiment.engine, record.numerics
-        threads = spec.threads or chosen.get("threads") or available_cores()
-        compile = chosen.get("compile") if spec.compile == "auto" else spec.compile
-        built = build(experiment, threads=threads, compile=compile or "graph")
+        built = _built(experiment, record)
         messages.startup_is_over()
-        describe = functools.partial(numerics.describe, spec, threads=threads, devices=devices())
-        if compile is None:
-            choices = Choices(_CHOICES, run=record.id, machine=describe(compile="auto"))
-            built = choose(built, choices)
-        compare_numerics(record, describe(compile=built.engine.compile))
+        compile, threads = built.engine.compile, built.threads
+        spec = experiment.engine
+        described = numerics.describe(spec, compile=compile, threads=threads, devices=devices())
+        compare_numerics(record, described)
         worker = Worker(
             experiment, built, directory=directory, record=record, observer=observer, stop=stop
         )
         return worker.work()
+
+
+def _built(experiment: Experiment, record: RunRecord) -> Built:
+    """With what was given, else as the run began, else as is chosen now."""
+    from runner.choice import Choices, choose
+    from runner.engine.numerics import running_threads
+    from runner.experiment import build, read
+
+    spec, chosen = experiment.engine, record.numerics
+    threads = spec.threads or chosen.get("threads")
+    compile = chosen.get("compile") if spec.compile == "auto" else spec.compile
+    data, cores = read(experiment), available_cores()
+    if compile is not None:
+        return build(experiment, data, threads=threads or cores, compile=compile)
+    threads = threads or running_threads()
+    here = numerics.describe(spec, compile="auto", threads=threads or cores, devices=[])
+    choices = Choices(_CHOICES, run=record.id, machine={**here, "open": threads is None})
+    return choose(experiment, data, threads=threads, choices=choices)
 
 
 def _move_aside(directory: RunDirectory, observer: SessionObserver) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,34 +15,46 @@ import tensorflow as tf
 from runner import choice, evaluate, run
 from runner.checkpoint import graph
 from runner.checkpoint.spec import EVERYTHING
-from runner.choice import Choices, choose, faster
+from runner.choice import Choice, Choices, Timed, choose, faster, fastest
+from runner.config import Experiment
 from runner.config.compose import compose
 from runner.config.hydra import experiment_of, job_part
 from runner.engine.engine import Engine
+from runner.engine.numerics import running_threads
 from runner.engine.spec import available_cores
 from runner.errors import StepError
-from runner.experiment import Built, build
+from runner.experiment import Built, build, read
 
 SMALL = ("model.hidden=[8]", "phases=train", "phases.train.evaluate=null", "checkpoint.best=null")
 
 
+def experiment(*overrides: str) -> Experiment:
+    return experiment_of(job_part(compose([*SMALL, *overrides])))
+
+
 def built(*overrides: str) -> Built:
-    experiment = experiment_of(job_part(compose([*SMALL, *overrides])))
-    threads = tf.config.threading.get_intra_op_parallelism_threads() or available_cores()
-    return build(experiment, threads=threads, compile="graph")
+    one = experiment(*overrides)
+    threads = running_threads() or available_cores()
+    return build(one, read(one), threads=threads, compile="graph")
 
 
 class Clock:
-    """On which a step takes so many seconds, by how it is compiled, and compiling takes none."""
+    """On which a step takes so many seconds, by how it is compiled, and compiling takes none.
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **step_s: float) -> None:
+    Args:
+        call_s: what a call takes besides its steps.
+    """
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *, call_s: float = 0.0, **step_s: float
+    ) -> None:
         self.now_s = 0.0
         self.steps: list[tuple[str, int]] = []
         real = Engine.train
 
         def train(engine: Engine, chunk: Any, *, last: int) -> None:
             real(engine, chunk, last=last)
-            self.now_s += step_s[engine.compile] * last
+            self.now_s += step_s[engine.compile] * last + call_s
             self.steps.append((engine.compile, last))
 
         monkeypatch.setattr(Engine, "train", train)
@@ -63,7 +77,9 @@ def test_what_is_faster_is_taken_and_the_state_stays(
 ) -> None:
     one = built("phases.train.until.epochs=10000")
     before, clock = bits(one), Clock(monkeypatch, graph=0.01, xla=xla_s)
-    assert faster(one, clock=clock).engine.compile == compile
+    found, step_s = faster(one, clock=clock)
+    assert found.engine.compile == compile
+    assert step_s == pytest.approx(min(0.01, xla_s))
     assert bits(one) == before
     assert {name for name, _ in clock.steps} == {"graph", "xla"}
 
@@ -71,14 +87,23 @@ def test_what_is_faster_is_taken_and_the_state_stays(
 def test_a_hopeless_one_is_measured_for_a_single_step(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, graph=0.01, xla=0.5)
     faster(built("phases.train.until.epochs=10000"), clock=clock)
-    assert clock.steps == [("graph", 1), ("graph", 1), ("graph", 10), ("xla", 1), ("xla", 1)]
+    assert clock.steps == [("graph", 1), ("graph", 1), ("graph", 20), ("xla", 1), ("xla", 1)]
+
+
+def test_what_a_call_takes_by_itself_is_held_against_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch, call_s=0.001, graph=0.0003, xla=0.0001)
+    found, _ = faster(built("phases.train.until.epochs=10000"), clock=clock)
+    assert found.engine.compile == "xla"
 
 
 def test_a_run_that_is_shorter_than_compiling_is_worth_is_not_compiled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock(monkeypatch, graph=0.001, xla=0.0001)
-    assert faster(built("engine.limit_steps=500"), clock=clock).engine.compile == "graph"
+    found, _ = faster(built("engine.limit_steps=500"), clock=clock)
+    assert found.engine.compile == "graph"
     assert {name for name, _ in clock.steps} == {"graph"}
 
 
@@ -94,7 +119,7 @@ def test_what_xla_cannot_compile_stays_a_graph(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Engine, "train", train)
     before = bits(one)
-    assert faster(one, clock=clock) is one
+    assert faster(one, clock=clock)[0] is one
     assert bits(one) == before
 
 
@@ -108,30 +133,79 @@ def test_an_evaluation_that_xla_cannot_compile_keeps_the_graph(
         raise StepError("no kernel")
 
     monkeypatch.setattr(Engine, "evaluate", evaluate)
-    assert faster(one, clock=clock) is one
+    assert faster(one, clock=clock)[0] is one
 
 
 def test_what_takes_no_step_is_neither_measured_nor_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, clock = built("phases.train.until.epochs=0"), Clock(monkeypatch, graph=1.0)
-    assert choose(one, Choices(tmp_path / "choices", run="a", machine={})) is one
+    one, clock = experiment("phases.train.until.epochs=0"), Clock(monkeypatch, graph=1.0)
+    choices = Choices(tmp_path / "choices", run="a", machine={})
+    assert choose(one, read(one), threads=running_threads(), choices=choices).plan.num_steps == 0
     assert clock.steps == []
     assert not (tmp_path / "choices").exists()
+
+
+# --- threads ----------------------------------------------------------------------------------------
+
+
+def timed(threads: int, step_s: float, *, took_s: float = 1.0) -> Timed:
+    return Timed(choice=Choice(threads=threads, compile="xla"), step_s=step_s, took_s=took_s)
+
+
+@pytest.mark.parametrize(("one_s", "threads"), [(0.005, 1), (0.0099, 8), (0.02, 8)])
+def test_one_thread_is_taken_if_it_is_clearly_faster(one_s: float, threads: int) -> None:
+    times = {8: timed(8, 0.01), 1: timed(1, one_s)}
+    found = fastest(times.get, cores=8, num_steps=10_000)
+    assert found == Choice(threads=threads, compile="xla")
+
+
+@pytest.mark.parametrize(("cores", "num_steps"), [(1, 10_000), (8, 1000)])
+def test_one_thread_is_not_tried_where_that_would_not_pay(cores: int, num_steps: int) -> None:
+    times = {cores: timed(cores, 0.01)}
+    assert fastest(times.__getitem__, cores=cores, num_steps=num_steps).threads == cores
+
+
+def test_what_cannot_be_measured_gets_a_thread_per_core() -> None:
+    assert fastest({}.get, cores=8, num_steps=10_000) == Choice(threads=8, compile="graph")
+    assert fastest({8: timed(8, 0.01)}.get, cores=8, num_steps=10_000).threads == 8
+
+
+def test_measuring_in_forks_leaves_no_trace_in_the_bits(tmp_path: Path) -> None:
+    asked = [*SMALL, "phases.train.until={steps: 6000, epochs: null}", "checkpoint.max_to_keep=1"]
+    command = [sys.executable, "-m", "runner", *asked]
+
+    def bits(place: str, *overrides: str) -> dict[str, bytes]:
+        subprocess.run([*command, f"run.dir={place}", *overrides], cwd=tmp_path, check=True)
+        reader = tf.train.load_checkpoint(str(tmp_path / place / "checkpoints"))
+        names = reader.get_variable_to_shape_map()
+        # Python state holds the id of the run, which goes by the config.
+        return {name: bytes(reader.get_tensor(name)) for name in names if "py_state" not in name}
+
+    measured = bits("measured")
+    chosen = json.loads((tmp_path / "measured" / "run.json").read_text())["numerics"]
+    (line,) = filter(None, (tmp_path / "outputs/.choices.jsonl").read_text().splitlines())
+    assert json.loads(line).items() >= {key: chosen[key] for key in ("threads", "compile")}.items()
+    given = [f"engine.{key}={chosen[key]}" for key in ("threads", "compile")]
+    assert bits("given", *given) == measured
 
 
 # --- remembered -------------------------------------------------------------------------------------
 
 
+GRAPH = Choice(threads=2, compile="graph")
+XLA = Choice(threads=2, compile="xla")
+
+
 def test_the_first_of_two_choices_holds(tmp_path: Path) -> None:
     path = tmp_path / "outputs" / "choices"
-    here = Choices(path, run="a", machine={"threads": 2})
+    here = Choices(path, run="a", machine={"processor": "fast"})
     assert here.recall() is None
-    assert here.keep("xla") == "xla"
-    assert here.keep("graph") == "xla"
-    assert Choices(path, run="a", machine={"threads": 2}).recall() == "xla"
-    assert Choices(path, run="b", machine={"threads": 2}).recall() is None
-    assert Choices(path, run="a", machine={"threads": 4}).keep("graph") == "graph"
+    assert here.keep(XLA) == XLA
+    assert here.keep(GRAPH) == XLA
+    assert Choices(path, run="a", machine={"processor": "fast"}).recall() == XLA
+    assert Choices(path, run="b", machine={"processor": "fast"}).recall() is None
+    assert Choices(path, run="a", machine={"processor": "slow"}).keep(GRAPH) == GRAPH
 
 
 @pytest.mark.parametrize("content", [b"\0\0", b"[1]\n{}\nnull\n", b'{"run": "a"', b'{"torn'])
@@ -139,12 +213,12 @@ def test_what_is_no_line_of_a_choice_is_passed_over(tmp_path: Path, content: byt
     (tmp_path / "choices").write_bytes(content)
     here = Choices(tmp_path / "choices", run="a", machine={})
     assert here.recall() is None
-    assert here.keep("xla") == here.recall() == "xla"
+    assert here.keep(XLA) == here.recall() == XLA
 
 
 def test_a_choice_that_cannot_be_remembered_holds_for_the_run(tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("a file")
-    assert Choices(tmp_path / "outputs" / "choices", run="a", machine={}).keep("xla") == "xla"
+    assert Choices(tmp_path / "outputs" / "choices", run="a", machine={}).keep(XLA) == XLA
 
 
 @pytest.fixture
@@ -152,9 +226,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]
     """Sets what measuring finds from now on."""
     found: list[str] = []
 
-    def faster(one: Built) -> Built:
+    def faster(one: Built) -> tuple[Built, float]:
         compile: Any = found[-1]
-        return one if compile == "graph" else one.compiled(compile)
+        return (one if compile == "graph" else one.compiled(compile)), 0.001
 
     monkeypatch.setattr(choice, "faster", faster)
     yield found.append

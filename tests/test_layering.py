@@ -14,7 +14,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 LAYERS = [
-    {"errors", "results"},
+    {"errors", "forks", "results"},
     {"files"},
     {"quiet"},
     {"interrupt", "lock", "rows", "schedule", "targets"},

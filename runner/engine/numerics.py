@@ -9,18 +9,41 @@ from runner.engine.spec import EngineSpec, available_cores
 from runner.errors import ConfigError
 
 
-def apply(spec: EngineSpec, *, threads: int, seed: int) -> None:
-    """Sets threads, determinism, dtype policy and every global seed, as in a fresh process.
-
-    Raises:
-        ConfigError: TensorFlow already runs with another number of threads in this process.
-    """
-    _set_threads(threads)
+def apply(spec: EngineSpec, *, seed: int) -> None:
+    """Sets determinism, dtype policy and every global seed, as in a fresh process."""
     keras.backend.clear_session()
     if spec.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(spec.dtype_policy)
     keras.utils.set_random_seed(seed)
+
+
+def running_threads() -> int | None:
+    """The threads within an op that TensorFlow computes with; None before it has computed anything."""
+    present = tf.config.threading.get_intra_op_parallelism_threads()
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(present + 1)
+    except RuntimeError:
+        # 0 stands for one per core.
+        return present or available_cores()
+    tf.config.threading.set_intra_op_parallelism_threads(present)
+    return None
+
+
+def set_threads(threads: int) -> None:
+    """Sets the threads within an op, once and for all in this process.
+
+    Raises:
+        ConfigError: TensorFlow already runs with another number of them.
+    """
+    running = running_threads()
+    if running is None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    elif running != threads:
+        raise ConfigError(
+            f"engine.threads={threads}: TensorFlow already runs with {running} in this process; "
+            "start this run in a process of its own"
+        )
 
 
 def devices() -> list[str]:
@@ -29,18 +52,3 @@ def devices() -> list[str]:
     details = [tf.config.experimental.get_device_details(device) for device in found]
     names = [detail.get("device_name") for detail in details if detail]
     return [name for name in names if name] or ["CPU"]
-
-
-def _set_threads(threads: int) -> None:
-    present = tf.config.threading.get_intra_op_parallelism_threads()
-    if present == threads:
-        return
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-    except RuntimeError as error:
-        # 0 stands for one per core, which a notebook that used TensorFlow before has settled on.
-        if (present or available_cores()) != threads:
-            raise ConfigError(
-                f"engine.threads={threads}: TensorFlow already runs with {present} in this process; "
-                "start this run in a process of its own"
-            ) from error

@@ -18,7 +18,8 @@ class EngineSpec:
     compile: Literal["auto", "graph", "xla", "eager"] = "auto"
     """One graph for a chunk of steps, the same compiled by XLA, or op by op for debugging.
 
-    auto measures graph and xla on the first launch, and keeps to what was faster.
+    auto measures graph and xla on the first launch of a run that is long enough for it to pay, keeps
+    to what was faster, and takes that for other runs of the same config on the same machine.
     """
     dtype_policy: Literal[
         "float32", "float64", "bfloat16", "float16", "mixed_bfloat16", "mixed_float16"
@@ -27,7 +28,8 @@ class EngineSpec:
     deterministic: bool = True
     """Only ops that give the same bits every time; TensorFlow refuses those it cannot make so."""
     threads: int | None = None
-    """Threads within an op. null takes one per core on the first launch and keeps to it."""
+    """Threads within an op. null takes one per core on the first launch and keeps to it; with
+    ``compile`` auto, in a long run, a single one if that is faster."""
     limit_steps: int | None = None
     """No train phase goes further than this; for trying things out."""
     max_chunk: int = 500
