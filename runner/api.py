@@ -16,6 +16,7 @@ from runner.results import Result
 from runner.resumption import resumption_of
 from runner.rundir import RunDirectory
 from runner.session import Launch
+from runner.session import recall as recall_session
 from runner.session import run as run_session
 
 
@@ -34,6 +35,17 @@ def run(*overrides: str, observer: SessionObserver | None = None) -> Result:
     """
     config = compose(overrides)
     return run_session(launch(job_part(config), config.hydra, list(overrides)), _shown(observer))
+
+
+def recall(*overrides: str, observer: SessionObserver | None = None) -> Result | None:
+    """The result of the experiment that the overrides describe if it is finished, else None.
+
+    Raises:
+        UserError: see `runner.errors`.
+    """
+    config = compose(overrides)
+    described = launch(job_part(config), config.hydra, list(overrides))
+    return recall_session(described, _shown(observer))
 
 
 def evaluate(

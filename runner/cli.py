@@ -6,6 +6,7 @@ import faulthandler
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ def _command(arguments: Sequence[str]) -> Callable[[Sequence[str]], int]:
 
 def _launch(arguments: Sequence[str]) -> int:
     """Hands the command line to Hydra, which composes and runs once, or once for every trial."""
+    if _is_finished(arguments):
+        return 0
     # Hydra would print its own errors and leave with 1; with this, they reach `plain_errors`.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     import hydra
@@ -74,6 +77,20 @@ def _launch(arguments: Sequence[str]) -> int:
         )
         main(job)()
     return max(job.exit_codes, default=0)
+
+
+def _is_finished(arguments: Sequence[str]) -> bool:
+    """Tells the result of a finished run, without what Hydra does to start a job: composing twice, first.
+
+    Whatever is wrong is told when it does.
+    """
+    from runner import api
+
+    if any(argument.startswith("-") or "hydra" in argument for argument in arguments):
+        return False
+    with suppress(UserError):
+        return api.recall(*arguments) is not None
+    return False
 
 
 class _Job:

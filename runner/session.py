@@ -78,6 +78,17 @@ def run(launch: Launch, observer: SessionObserver) -> Result:
         return _recall(launch, directory, observer) or _sit(launch, directory, observer)
 
 
+def recall(launch: Launch, observer: SessionObserver) -> Result | None:
+    """The result of a run that was finished before; None, and nothing is done, if there is none.
+
+    Raises:
+        UserError: as for ``run``.
+    """
+    if launch.experiment.run.fresh:
+        return None
+    return _recall(launch, RunDirectory(Path(launch.experiment.run.dir)), observer)
+
+
 def _shared_lock(launch: Launch) -> Path | None:
     """A run with the same id in another run directory may save in the same place: it is kept out."""
     experiment = launch.experiment
@@ -97,8 +108,7 @@ def _recall(launch: Launch, directory: RunDirectory, observer: SessionObserver) 
     if result is not None:
         if resumption:
             observer.amended(resumption.changes)
-        now = provenance.source_hashes(launch.experiment)
-        changed = provenance.changed(record.sources, now)
+        changed = provenance.changed(record.sources)
         observer.recalled(result, changed=changed, again=_again(resumption))
     return result
 

@@ -2,7 +2,7 @@
 
 from runner.targets.modules import NotFound
 from runner.targets.signatures import Parameter, Signature, signature
-from runner.targets.sources import sources
+from runner.targets.sources import hashes, sources
 from runner.targets.static import forget, locate
 from runner.targets.target import TARGET, Target, load
 
@@ -13,6 +13,7 @@ __all__ = [
     "Signature",
     "Target",
     "forget",
+    "hashes",
     "load",
     "locate",
     "signature",

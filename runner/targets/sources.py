@@ -30,6 +30,16 @@ def sources(names: Iterable[str]) -> dict[str, str]:
     return dict(sorted(hashes.items()))
 
 
+def hashes(files: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of ``files``, which ``sources`` named before, as they are now; without those that are gone."""
+    found = {name: _own_file(_module(name)) for name in files}
+    return {name: sha256(file) for name, file in found.items() if file is not None}
+
+
+def _module(file: str) -> str:
+    return ".".join(Path(file).with_suffix("").parts).removesuffix(".__init__")
+
+
 def _defining_module(name: str) -> str:
     try:
         return locate(name).module

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.targets import forget, sources
+from runner.targets import forget, hashes, sources
 
 Write = Callable[[dict[str, str]], None]
 
@@ -49,6 +49,15 @@ def test_a_change_shows_in_the_file_that_changed(write: Write, changed: str) -> 
     after = sources(["mine.net.Net"])
     differing = {name for name in {*before, *after} if before.get(name) != after.get(name)}
     assert differing == {changed} & BEHIND
+    assert hashes(before) == after
+
+
+def test_files_that_are_gone_have_no_hash(write: Write, workdir: Path) -> None:
+    write(FILES)
+    before = sources(["mine.net.Net"])
+    (workdir / "mine/blocks.py").unlink()
+    forget()
+    assert set(hashes(before)) == BEHIND - {"mine/blocks.py"}
 
 
 def test_a_file_is_read_again_after_forgetting(write: Write, workdir: Path) -> None:
