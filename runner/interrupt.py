@@ -23,7 +23,7 @@ class Interrupted(UserError):
 
 
 class StopRequest:
-    """What the loop asks at the end of every chunk.
+    """What the loop asks after every call into TensorFlow.
 
     Args:
         max_time_s: seconds from now after which to stop; None for no limit.

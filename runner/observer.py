@@ -38,7 +38,7 @@ class SessionObserver(Observer, Protocol):
         """The state is there: from a checkpoint, or from scratch."""
 
     def stopping(self, reason: str) -> None:
-        """The run was asked to stop, and will at the end of the chunk."""
+        """The run was asked to stop, and will once the steps at work are done."""
 
     def finished(self, result: Result) -> None:
         """The run is complete."""

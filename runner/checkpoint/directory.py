@@ -6,7 +6,14 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from runner.checkpoint.manifest import SUFFIX, Manifest, by_time, manifest_files, read_manifest
+from runner.checkpoint.manifest import (
+    SUFFIX,
+    Manifest,
+    by_time,
+    lone_checkpoints,
+    manifest_files,
+    read_manifest,
+)
 from runner.checkpoint.pointer import NAME as POINTER
 from runner.checkpoint.pointer import pointed_to, pointer_to
 from runner.checkpoint.reading import files_of, owner
@@ -223,7 +230,7 @@ class CheckpointDirectory:
 
     def without_manifest(self) -> list[str]:
         """This run's checkpoints whose manifest is gone, by what they hold themselves."""
-        lone = [name for name in self.names() if not (self.path / f"{name}{SUFFIX}").exists()]
+        lone = lone_checkpoints(self.path)
         return [name for name in lone if owner(self.path / name) == self._run]
 
     def _fault(self, one: Manifest) -> str | None:

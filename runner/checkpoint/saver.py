@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import math
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -203,5 +203,6 @@ def _in_thread(work: Callable[[], Manifest]) -> Future[Manifest]:
             log.info("a save failed", exc_info=error)
             future.set_exception(error)
 
-    threading.Thread(target=do, name="save", daemon=True).start()
+    # Not threading.Thread, which waits for it to begin, and then for it to let go of the interpreter.
+    _thread.start_new_thread(do, ())
     return future

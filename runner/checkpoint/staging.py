@@ -113,16 +113,17 @@ class Staging:
 
     def finish_move(self) -> None:
         """Moves what is left of what a process began to move."""
-        with suppress(FileNotFoundError):
-            move = json.loads(self._moving.read_bytes())
-            folder = self._directory / move["folder"]
-            make_directory(folder)
-            for name in move["files"]:
-                with suppress(FileNotFoundError):
-                    (self._directory / name).replace(folder / name)
-            sync_directory(folder)
-            sync_directory(self._directory)
-            self._moving.unlink()
+        if not self._moving.exists():
+            return
+        move = json.loads(self._moving.read_bytes())
+        folder = self._directory / move["folder"]
+        make_directory(folder)
+        for name in move["files"]:
+            with suppress(FileNotFoundError):  # It was moved before.
+                (self._directory / name).replace(folder / name)
+        sync_directory(folder)
+        sync_directory(self._directory)
+        self._moving.unlink()
 
     def sweep(self) -> None:
         """Removes the staging directory, if there is one."""

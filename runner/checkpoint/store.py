@@ -106,17 +106,6 @@ class CheckpointStore:
             return False  # There is nothing for which to wait for the save at work.
         return would_be_best(self.manifests, best, finite(metrics))
 
-    def save(self, moment: Moment) -> Manifest:
-        """Begins a save and settles it.
-
-        Raises:
-            CheckpointError, LockedError: as for both.
-        """
-        self.begin(moment)
-        manifest = self.settle()
-        assert manifest is not None
-        return manifest
-
     def begin(self, moment: Moment) -> None:
         """Takes the state as it is now, and has it saved while it goes on.
 

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from runner.data.order import in_turn, shuffled
-from runner.data.source import Source
+from runner.data.source import Source, whole
 from runner.schedule import Epochs
 
 Chunk: TypeAlias = dict[str, tf.Tensor]
@@ -110,11 +110,11 @@ class Pipelines:
             flat = {**take(rows(positions)), "weight": tf.cast(real(positions), tf.float32)}
             num_batches = span[1] - span[0]
             missing = tf.maximum(room - num_batches, 0)
-            whole = {
+            batches = {
                 name: _with_room(tf.reshape(value, [-1, *spec[name].shape[1:]]), missing)
                 for name, value in flat.items()
             }
-            return {**whole, "first": tf.constant(0), "last": tf.cast(num_batches, tf.int32)}
+            return {**batches, "first": tf.constant(0), "last": tf.cast(num_batches, tf.int32)}
 
         # In blocks, because the spans of a long run would fill the memory, and TensorFlow cannot read
         # a Python iterator without taking the interpreter away from the loop.
@@ -142,8 +142,10 @@ class Pipelines:
     def _examples(self, split: str) -> Chunk | None:
         """All examples of a split as tensors, if they are few enough."""
         if split not in self._whole:
-            whole = getattr(self.sources[split], "whole", lambda **_: None)(most_bytes=_WHOLE_BYTES)
-            self._whole[split] = whole and {name: tf.constant(whole[name]) for name in whole}
+            examples = whole(self.sources[split], most_bytes=_WHOLE_BYTES)
+            self._whole[split] = examples and {
+                name: tf.constant(values) for name, values in examples.items()
+            }
         return self._whole[split]
 
 

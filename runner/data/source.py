@@ -27,6 +27,12 @@ class Source(Protocol):
         ...
 
 
+def whole(source: Source, *, most_bytes: int) -> Examples | None:
+    """All examples of a source that offers them, as `ArraySource.whole` does; None from any other."""
+    offered = getattr(source, "whole", None)
+    return offered(most_bytes=most_bytes) if offered else None
+
+
 @dataclass(frozen=True, eq=False)
 class ArraySource:
     """The examples at ``rows`` of two arrays, which may be memory-mapped and are never copied.
@@ -82,8 +88,8 @@ class Head:
 
     def whole(self, *, most_bytes: int) -> Examples | None:
         """See ``ArraySource.whole``."""
-        whole = getattr(self.source, "whole", lambda **_: None)(most_bytes=most_bytes)
-        return whole and {name: values[: len(self)] for name, values in whole.items()}
+        examples = whole(self.source, most_bytes=most_bytes)
+        return examples and {name: values[: len(self)] for name, values in examples.items()}
 
     def take(self, indices: Rows) -> Examples:
         """See ``Source.take``."""

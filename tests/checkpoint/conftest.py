@@ -69,7 +69,10 @@ class Trainer:
         return path
 
     def save(self, **changes: Any) -> Manifest:
-        return self.store.save(replace(self.moment, **changes))
+        self.begin(**changes)
+        manifest = self.store.settle()
+        assert manifest is not None
+        return manifest
 
     def begin(self, **changes: Any) -> None:
         """A save beside what follows."""

@@ -95,7 +95,10 @@ def saved(parts: Parts, directory: Path, *, run: str = "run1") -> Path:
     store.open()
     store.start()
     moment = Moment(order=1, step=1, epoch=0.5, phase="train", metrics={}, record={})
-    return store.path(store.save(moment))
+    store.begin(moment)
+    manifest = store.settle()
+    assert manifest is not None
+    return store.path(manifest)
 
 
 def written(parts: Parts, directory: Path) -> Path:
