@@ -46,7 +46,7 @@ def in_fork(function: Callable[[], T], *, patience_s: float = _PATIENCE_S) -> T 
 
 
 def _answer(function: Callable[[], T], told: Connection) -> None:
-    # It would keep the lock of a run that was killed.
+    # Nobody would hear its answer, nor stop it.
     ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # They are for the run.
