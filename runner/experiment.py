@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import keras
 import tensorflow as tf
@@ -17,11 +16,7 @@ from runner.engine.spec import Compile
 from runner.errors import ConfigError, Invalid
 from runner.inventory import Inventory
 from runner.phases import Train
-from runner.schedule import spans
 from runner.state import State
-
-_LOOKED_AT = 1000
-"""Chunks ahead, after which their sizes are taken to repeat."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +45,7 @@ class Plan:
     num_steps: int
     """Of all of them."""
     longest_chunk: int
-    """The most steps in one call."""
+    """The most steps that are read at once."""
     split: str
     """What the first of them trains on."""
 
@@ -133,9 +128,7 @@ def plan_of(experiment: Experiment, data: Pipelines) -> Plan:
         if isinstance(phase, Train):
             epochs = data.epochs(phase.data)
             last = phase.last_step(epochs, limit=experiment.engine.limit_steps)
-            rhythms = phase.rhythms(experiment.tracking.log_every, experiment.checkpoint.every)
-            ahead = islice(spans(0, last, rhythms, epochs, most=data.max_chunk), _LOOKED_AT)
-            longest = max([longest, *(stop - start for start, stop in ahead)])
+            longest = max(longest, min(last, data.max_chunk))
             num_steps += last
             splits.append(phase.data)
     return Plan(num_steps=num_steps, longest_chunk=longest, split=next(iter(splits), "train"))

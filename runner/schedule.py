@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from runner.errors import Invalid, shown
+
+_FIRST_SPAN = 16
 
 
 @dataclass(frozen=True)
@@ -92,16 +94,14 @@ class Until:
         return min(limit for limit in limits if limit is not None)
 
 
-def spans(
-    start: int, last: int, rhythms: Sequence[Every], epochs: Epochs, *, most: int
-) -> Iterator[tuple[int, int]]:
-    """The chunks from step ``start`` to ``last``: each ends where something is due, or is full.
+def spans(start: int, last: int, *, most: int) -> Iterator[tuple[int, int]]:
+    """The steps from ``start`` to ``last`` in chunks: first small ones, which are soon read, then full ones.
 
     Args:
         most: the most steps in a chunk.
     """
+    size = min(most, _FIRST_SPAN)
     while start < last:
-        due = (rhythm.after(start, epochs) for rhythm in rhythms)
-        stop = min([last, start + most, *(step for step in due if step is not None)])
+        stop = min(last, start + size)
         yield start, stop
-        start = stop
+        start, size = stop, min(most, 2 * size)

@@ -9,7 +9,7 @@ from fractions import Fraction
 import pytest
 
 from runner.errors import Invalid
-from runner.schedule import Epochs, Every, Until
+from runner.schedule import Epochs, Every, Until, spans
 
 SIZES = [*itertools.product([1, 2, 3, 7, 10, 64], [1, 2, 3, 5, 7, 10, 64, 100]), (1258, 64)]
 
@@ -138,3 +138,9 @@ def test_an_end_that_cannot_be(given: dict[str, int], message: str) -> None:
     with pytest.raises(Invalid) as caught:
         Until(**given)
     assert str(caught.value) == message
+
+
+def test_the_first_chunks_are_small() -> None:
+    assert list(spans(5, 105, most=50)) == [(5, 21), (21, 53), (53, 103), (103, 105)]
+    assert list(spans(0, 7, most=3)) == [(0, 3), (3, 6), (6, 7)]
+    assert list(spans(4, 4, most=3)) == []

@@ -44,10 +44,6 @@ class Train(Phase):
     def evaluates(self) -> Iterable[str]:
         return [] if self.evaluate is None else [self.evaluate.data]
 
-    def rhythms(self, *others: Every) -> list[Every]:
-        """At what a chunk ends: the phase's own evaluations, and ``others``."""
-        return [*others, self.evaluate.every] if self.evaluate else list(others)
-
     def last_step(self, epochs: Epochs, *, limit: int | None) -> int:
         """The step, counted from the beginning of the phase, after which it is over."""
         last = self.until.last_step(epochs)
@@ -73,6 +69,9 @@ class _Loop:
         self.step = given.state.step - self.start
         self.last = phase.last_step(self._epochs, limit=given.engine.limit_steps)
         self._pace = _Pace()
+        self._rhythms = [given.log_every, given.save_every]
+        if phase.evaluate:
+            self._rhythms.append(phase.evaluate.every)
         self._train_s = 0.0
         self._logged_step = self.step
         self._saved_at = self._evaluated_at = self._logged_at = given.clock()
@@ -83,7 +82,7 @@ class _Loop:
         begun = given.clock()
         for (start, stop), chunk in zip(self._spans(), chunks, strict=False):
             while self.step < stop and not given.state.progress.record.stopped:
-                last = min(stop, self.step + self._pace.num_steps)
+                last = min(stop, self._due(), self.step + self._pace.num_steps)
                 given.engine.train(chunk, first=self.step - start, last=last - start)
                 took_s = given.clock() - begun
                 self._pace.took(took_s, num_steps=last - self.step)
@@ -101,15 +100,19 @@ class _Loop:
             self._stop_if_asked(saved)
 
     def _spans(self) -> Iterator[tuple[int, int]]:
-        """The chunks ahead: each ends where something is due, or at the engine's limit.
+        """The chunks ahead.
 
         They follow from the step alone, so the pipeline that reads ahead and the loop that reads
         along each ask for their own.
         """
         given = self._given
-        rhythms = self._phase.rhythms(given.log_every, given.save_every)
-        ahead = spans(self.step, self.last, rhythms, self._epochs, most=given.data.max_chunk)
+        ahead = spans(self.step, self.last, most=given.data.max_chunk)
         return takewhile(lambda span: not given.state.progress.record.stopped, ahead)
+
+    def _due(self) -> int:
+        """The next step at which something is due, wherever in a chunk that falls."""
+        due = (rhythm.after(self.step, self._epochs) for rhythm in self._rhythms)
+        return min([self.last, *(step for step in due if step is not None)])
 
     def _act(self) -> bool:
         """What is due after a step, the save last: what it saves includes the rows before it.
