@@ -7,6 +7,7 @@ import functools
 import json
 import os
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from runner import run, rundir
+from runner.checkpoint import saver
 from runner.lock import Lock, LockedError
 from runner.lock.owner import Host, Owner
 from runner.lock.records import Records
@@ -99,11 +101,19 @@ class TakenOver(Plain):
             self.content = content(Path("here"))
 
 
+def at_once(work: Callable[[], Any]) -> Future[Any]:
+    """In the place of a thread, which may be half way through a save when the run is taken over."""
+    future: Future[Any] = Future()
+    future.set_result(work())
+    return future
+
+
 @pytest.mark.parametrize("log_every", [1, 3, 100])
 def test_a_run_that_was_taken_over_writes_nothing_more(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, log_every: int
 ) -> None:
     monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    monkeypatch.setattr(saver, "_in_thread", at_once)
     command = (*SMALL, f"tracking.log_every.steps={log_every}")
     lock = Lock(Path("here/.lock"), host=lambda: ELSEWHERE, sleep=lambda _: None)
     told = f"here was taken over by process {os.getpid()} on elsewhere, .*; nothing was written"
