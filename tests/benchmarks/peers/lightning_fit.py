@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-
 import lightning
 import torch
 import torchmetrics
 
 from tests.benchmarks.peers.common import Stopwatch, tell
-from tests.benchmarks.peers.torch_net import loader, network
+from tests.benchmarks.peers.torch_net import loader, network, stopwatch_asked_for
 
 
 class Classifier(lightning.LightningModule):
@@ -41,13 +39,7 @@ class Until(lightning.Callback):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--threads", type=int, help="leave out for PyTorch's default")
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    stopwatch = Stopwatch(options.seconds)
+    stopwatch = stopwatch_asked_for(__doc__)
     trainer = lightning.Trainer(
         accelerator="cpu",
         max_epochs=-1,

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-
 import torch
 
-from tests.benchmarks.peers.common import Stopwatch, tell
-from tests.benchmarks.peers.torch_net import loader, network
+from tests.benchmarks.peers.common import tell
+from tests.benchmarks.peers.torch_net import loader, network, stopwatch_asked_for
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--threads", type=int, help="leave out for PyTorch's default")
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    stopwatch = Stopwatch(options.seconds)
+    stopwatch = stopwatch_asked_for(__doc__)
     batches, model = loader(), network()
     loss_function = torch.nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters())
