@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,8 +34,7 @@ def run(*overrides: str, observer: SessionObserver | None = None) -> Result:
     Raises:
         UserError: see `runner.errors`.
     """
-    config = compose(overrides)
-    return run_session(launch(job_part(config), config.hydra, list(overrides)), _shown(observer))
+    return run_session(_described(overrides), _shown(observer))
 
 
 def recall(*overrides: str, observer: SessionObserver | None = None) -> Result | None:
@@ -43,9 +43,7 @@ def recall(*overrides: str, observer: SessionObserver | None = None) -> Result |
     Raises:
         UserError: see `runner.errors`.
     """
-    config = compose(overrides)
-    described = launch(job_part(config), config.hydra, list(overrides))
-    return recall_session(described, _shown(observer))
+    return recall_session(_described(overrides), _shown(observer))
 
 
 def evaluate(
@@ -119,6 +117,11 @@ def launch(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Launc
             overrides=overrides,
             hydra=OmegaConf.create({"hydra": hydra}),
         )
+
+
+def _described(overrides: Sequence[str]) -> Launch:
+    config = compose(overrides)
+    return launch(job_part(config), config.hydra, list(overrides))
 
 
 def _shown(observer: SessionObserver | None) -> SessionObserver:
