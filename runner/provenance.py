@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from runner.config import Experiment
-from runner.targets import Target, hashes, sources
+from runner.targets import Target, sources
 
 _PACKAGES = (
     "tensorflow",
@@ -59,10 +59,9 @@ def source_hashes(experiment: Experiment) -> dict[str, str]:
     return sources(_names([experiment.model, experiment.optimizer, *groups]))
 
 
-def changed(before: dict[str, str]) -> list[str]:
-    """The files whose content is not what ``source_hashes`` gave before."""
-    now = hashes(before)
-    return sorted(file for file in now if now[file] != before[file])
+def changed(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """The files whose content differs; those that only one of them has belong to another config."""
+    return sorted(path for path in before.keys() & now.keys() if before[path] != now[path])
 
 
 def _names(value: Any) -> set[str]:

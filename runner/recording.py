@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 def enter_sitting(record: RunRecord, experiment: Experiment) -> list[str]:
     """Enters this sitting and what it runs on; returns the files that changed since the last one."""
     sources = provenance.source_hashes(experiment)
-    changed = provenance.changed(record.sources)
+    changed = provenance.changed(record.sources, sources)
     sitting = Sitting(
         started=_timestamp(),
         host=socket.gethostname(),

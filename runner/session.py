@@ -28,6 +28,7 @@ from runner.recording import Recording, checkpoint_place, compare_numerics, ente
 from runner.results import Result
 from runner.resumption import Resumption
 from runner.rundir import DamagedRecordError, RunDirectory, point_latest, shared_lock
+from runner.targets import hashes
 
 if TYPE_CHECKING:
     from runner.experiment import Built
@@ -108,7 +109,7 @@ def _recall(launch: Launch, directory: RunDirectory, observer: SessionObserver) 
     if result is not None:
         if resumption:
             observer.amended(resumption.changes)
-        changed = provenance.changed(record.sources)
+        changed = provenance.changed(record.sources, hashes(record.sources))
         observer.recalled(result, changed=changed, again=_again(resumption))
     return result
 
