@@ -114,7 +114,7 @@ def test_the_runner_reaches_models_only_through_the_config(module: str) -> None:
     ],
 )
 def test_importing_it_imports_no_tensorflow(module: str) -> None:
-    heavy = ("tensorflow", "keras", "sklearn", "scipy", "pandas")
+    heavy = ("tensorflow", "keras", "numpy", "sklearn", "scipy", "pandas")
     script = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True

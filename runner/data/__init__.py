@@ -12,7 +12,8 @@ A dataset of your own is a dataclass that extends :class:`Data` and returns one 
             rows = self.split.rows(len(x))
             return {part: ArraySource(x, 2.0 * x, rows[part]) for part in rows}
 
-Nothing here imports TensorFlow, Keras or scikit-learn before ``load()`` is called.
+Nothing here imports NumPy, TensorFlow, Keras or scikit-learn before ``load()`` is called (but
+``Arrays`` looks at its files with NumPy).
 """
 
 from runner.data.arrays import Arrays, Files

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from runner.data.npy import ArrayFile
 from runner.data.source import ArraySource, Source
 from runner.data.spec import Data
 from runner.errors import Invalid, shown
+
+if TYPE_CHECKING:
+    from runner.data.npy import ArrayFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,8 @@ class Arrays(Data):
 
     def load(self) -> dict[str, Source]:
         """The sources of the three parts."""
+        import numpy as np
+
         self.check()
         arrays = {part: (x.open(), y.open()) for part, (x, y) in self._files().items()}
         sources: dict[str, Source] = {}
@@ -70,6 +73,8 @@ class Arrays(Data):
 
     def _files(self) -> dict[str, tuple[ArrayFile, ArrayFile]]:
         """x and y of the parts that have files."""
+        from runner.data.npy import ArrayFile
+
         files = {"train": (ArrayFile("x", self.x), ArrayFile("y", self.y))}
         for part, own in (("validation", self.validation), ("test", self.test)):
             if own is not None:

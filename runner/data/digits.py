@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from runner.data.source import ArraySource, Source
 from runner.data.spec import Data
 
@@ -25,6 +23,7 @@ class Digits(Data):
 
     def load(self) -> dict[str, Source]:
         """The sources of the three parts."""
+        import numpy as np
         from sklearn.datasets import load_digits
 
         digits = load_digits()

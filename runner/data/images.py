@@ -7,13 +7,14 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal
 
 from runner.data.source import ArraySource, Source
 from runner.data.spec import Data, Split
 from runner.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _GOOGLE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"
 # What Keras downloads, and where below its cache folder it looks for it first.
@@ -55,6 +56,8 @@ class KerasImages(Data):
         Raises:
             DataError: the files are not there and cannot be downloaded, or are damaged.
         """
+        import numpy as np
+
         train, test = self._fetch()
         rows = self.split.rows(len(train[0]))
         return {

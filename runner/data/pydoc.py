@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from runner.data.source import ArraySource, Source
 from runner.data.spec import Data
 from runner.errors import Invalid
@@ -38,6 +36,8 @@ class Pydoc(Data):
     def load(self) -> dict[str, Source]:
         """The sources of the three parts."""
         from pydoc_data.topics import topics
+
+        import numpy as np
 
         text = "".join(topics[name] for name in sorted(topics))
         codes = np.frombuffer(text.encode("ascii", errors="replace"), np.uint8)

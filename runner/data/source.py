@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Protocol, TypeAlias
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from runner.errors import DataError
 
-Examples: TypeAlias = dict[str, np.ndarray]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+Examples: TypeAlias = "dict[str, np.ndarray]"
 """``{"x": [n, ...], "y": [n, ...]}``, each float32 or int32 and C-contiguous."""
 
-Rows: TypeAlias = npt.NDArray[np.int64]
+Rows: TypeAlias = "npt.NDArray[np.int64]"
 """Positions of examples, int64 [n]."""
 
 
@@ -57,6 +58,8 @@ class ArraySource:
 
     def whole(self, *, most_bytes: int) -> Examples | None:
         """All examples as ``take`` gives them; None if they are more than so many bytes."""
+        import numpy as np
+
         example = self.take(np.zeros([1], np.int64)) if len(self) else {}
         num_bytes = sum(value.nbytes for value in example.values()) * len(self)
         return self.take(np.arange(len(self))) if num_bytes <= most_bytes else None
@@ -67,6 +70,8 @@ class ArraySource:
         Raises:
             DataError: an integer does not fit int32.
         """
+        import numpy as np
+
         rows = self.rows[indices]
         x, y = self.x[rows], _plain(self.y[rows])
         if self.scale is not None:
@@ -98,6 +103,8 @@ class Head:
 
 def _plain(values: np.ndarray) -> np.ndarray:
     """``values`` as float32 or int32, C-contiguous and in native byte order."""
+    import numpy as np
+
     if np.issubdtype(values.dtype, np.floating):
         return values.astype(np.float32, order="C", copy=False)
     plain = values.astype(np.int32, order="C", copy=False)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from runner.data.source import ArraySource, Rows, Source
 from runner.errors import DataError, Invalid, shown
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SPLITS = ("train", "validation", "test")
 """The parts that every dataset has."""
@@ -44,6 +46,8 @@ class Split:
         Raises:
             Invalid: a part would be empty; the field is named as in a spec, ``split.test``.
         """
+        import numpy as np
+
         # The raw stream of a bit generator is fixed for good; that of Generator.permutation is not.
         order = np.argsort(np.random.PCG64(self.seed).random_raw(num_examples), kind="stable")
         num_test = round(num_examples * self.test)
@@ -125,6 +129,8 @@ def validate(sources: Mapping[str, Source], data: Data) -> None:
         DataError: a part has no examples.
         Invalid: ``shape`` or ``outputs`` is not that of the examples.
     """
+    import numpy as np
+
     for part, source in sources.items():
         if not len(source):
             raise DataError(f"the {part} part of the data has no examples")

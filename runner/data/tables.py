@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from runner.data.source import ArraySource, Rows, Source
 from runner.data.spec import Data
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,8 @@ class Diabetes(Data):
 
 def _standardized(values: npt.NDArray[np.float64], *, train: Rows) -> npt.NDArray[np.float32]:
     """``values`` [n, k], each column with mean 0 and deviation 1 over the rows ``train``."""
+    import numpy as np
+
     mean, deviation = values[train].mean(axis=0), values[train].std(axis=0)
     # A column that is constant over the train part stays 0 there instead of NaN.
     scaled: npt.NDArray[np.float64] = (values - mean) / np.where(deviation > 0, deviation, 1.0)
