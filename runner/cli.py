@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -13,12 +14,15 @@ from typing import Any
 from runner.errors import ConfigError, UserError, suggestion
 
 _INTERRUPTED = 130
+_COLLECTED_EVERY = 100_000
+"""New objects after which Python looks for garbage; importing TensorFlow makes many, and no garbage."""
 
 
 def main() -> None:
     """The `runner` command: 0 done, 1 failed, 2 bad config or usage, 3 a checkpoint problem."""
     # A crash in native code is told on the terminal, whatever standard error is then sent to.
     faulthandler.enable(os.fdopen(os.dup(2), "w"))
+    gc.set_threshold(_COLLECTED_EVERY)
     # What a config names may stand in the directory one works in.
     here = str(Path.cwd())
     if here not in sys.path:
