@@ -180,21 +180,27 @@ class Choices:
         path: the file.
         run: the id of the run.
         machine: what bits depend on besides the choice; see `runner.numerics`.
+        threads: those within an op, where they are not to be chosen.
     """
 
-    def __init__(self, path: Path, *, run: str, machine: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, *, run: str, machine: Mapping[str, Any], threads: int | None = None
+    ) -> None:
         text = json.dumps(machine, sort_keys=True)
         self._path = path
+        self._threads = threads
         self._key = {"run": run, "machine": hashlib.sha256(text.encode()).hexdigest()[:16]}
 
     def recall(self) -> Choice | None:
         """What was chosen, if anything was."""
         with suppress(OSError):
             for line in self._path.read_bytes().splitlines():
-                with suppress(ValueError, AttributeError, KeyError):
+                with suppress(ValueError, TypeError, KeyError):
                     content = json.loads(line)
-                    if self._key.items() <= content.items():
-                        return _read(content)
+                    choice = _read(content)
+                    fits = self._threads in (None, choice.threads)
+                    if fits and self._key.items() <= content.items():
+                        return choice
         return None
 
     def keep(self, choice: Choice) -> Choice:

@@ -232,7 +232,7 @@ def _built(experiment: Experiment, record: RunRecord) -> Built:
         return build(experiment, data, threads=threads or cores, compile=compile)
     threads = threads or running_threads()
     here = numerics.describe(spec, compile="auto", threads=threads or cores, devices=[])
-    choices = Choices(_CHOICES, run=record.id, machine={**here, "open": threads is None})
+    choices = Choices(_CHOICES, run=record.id, machine=here, threads=threads)
     return choose(experiment, data, threads=threads, choices=choices)
 
 

@@ -255,6 +255,16 @@ def test_a_second_run_of_one_config_is_compiled_as_the_first(
     assert numerics_of_other_seed() == "graph"
 
 
+def test_threads_that_are_given_are_not_chosen_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "choices"
+    Choices(path, run="a", machine={}).keep(Choice(threads=1, compile="xla"))
+    two = Choices(path, run="a", machine={}, threads=2)
+    assert two.recall() is None
+    assert two.keep(Choice(threads=2, compile="graph")) == Choice(threads=2, compile="graph")
+    assert two.recall() == Choice(threads=2, compile="graph")
+    assert Choices(path, run="a", machine={}).recall() == Choice(threads=1, compile="xla")
+
+
 def numerics_of_other_seed() -> str:
     run(*SMALL, *STEPS, "seed=9", "run.dir=other")
     return str(numerics("other")["compile"])
