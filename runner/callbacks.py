@@ -36,6 +36,11 @@ class Callback(ABC):
         """The number without which this does nothing, as split/name; some phase has to produce it."""
         return None
 
+    def may_end(self, split: str) -> bool:
+        """Whether a row of the split can end the phase: training waits at each of them to be told."""
+        watched = self.watched()
+        return watched is None or watched.startswith(f"{split}/")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StopOnNaN(Callback):
@@ -44,6 +49,9 @@ class StopOnNaN(Callback):
     def after_row(self, values: Mapping[str, float], memory: dict[str, Any]) -> str | None:
         self.before_save(values)
         return None
+
+    def may_end(self, split: str) -> bool:
+        return False  # It fails, and what was done since is not saved.
 
     def before_save(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():

@@ -64,6 +64,14 @@ class Every:
             return epochs.end((epochs.completed(step) // self.epochs + 1) * self.epochs)
         return None
 
+    def within(self, start: int, last: int, epochs: Epochs) -> list[int]:
+        """The steps after ``start``, up to ``last``, at which this is due by their number."""
+        found, step = [], self.after(start, epochs)
+        while step is not None and step <= last:
+            found.append(step)
+            step = self.after(step, epochs)
+        return found
+
     def due(self, step: int, epochs: Epochs, *, elapsed_s: float) -> bool:
         """Whether this falls on ``step``, ``elapsed_s`` seconds after the last time."""
         if self.seconds is not None:

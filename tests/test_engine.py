@@ -93,6 +93,29 @@ def test_a_chunk_can_be_done_in_parts() -> None:
 
 
 @pytest.mark.parametrize("compile", ["graph", "xla", "eager"])
+def test_metrics_read_on_the_way_do_not_depend_on_where_a_call_ends(compile: str) -> None:
+    whole, parts = Fixture(compile), Fixture(compile)
+    (chunk,) = whole.data.training("train", offset=0, spans=[(0, 9)])
+    found = whole.engine.train(chunk, reads=[1, 2, 6])
+    expected = []
+    for first, last, reads in ((0, 2, [1]), (2, 5, [2]), (5, 9, [6])):
+        expected += parts.engine.train(chunk, first=first, last=last, reads=reads)
+    assert found == expected
+    assert len({values["loss"] for values in found}) == 3
+    assert whole.bits() == parts.bits()
+    # The rest is an average of its own.
+    assert whole.engine.read_training_metrics() == parts.engine.read_training_metrics()
+
+
+def test_metrics_read_on_the_way_are_those_read_behind_a_call() -> None:
+    within, behind = Fixture(), Fixture()
+    (chunk,) = within.data.training("train", offset=0, spans=[(0, 9)])
+    (found,) = within.engine.train(chunk, last=4, reads=[3])
+    assert behind.engine.train(chunk, last=4) == []
+    assert behind.engine.read_training_metrics() == found
+
+
+@pytest.mark.parametrize("compile", ["graph", "xla", "eager"])
 def test_every_mode_trains(compile: str) -> None:
     fixture = Fixture(compile)
     before = fixture.bits()

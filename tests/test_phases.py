@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runner.callbacks import Callback, Diverged, StopBelow, StopOnNaN
+from runner.callbacks import Callback, Diverged, EarlyStopping, StopBelow, StopOnNaN
 from runner.interrupt import Interrupted
 from runner.phases import Evaluate, Evaluation, Given, Row, Train
 from runner.schedule import Epochs, Every, Until
@@ -85,11 +85,15 @@ class World:
     def _assign(self, step: int) -> None:
         self.step = step
 
-    def _train(self, span: tuple[int, int], *, first: int, last: int) -> None:
+    def _train(
+        self, span: tuple[int, int], *, first: int, last: int, reads: Sequence[int]
+    ) -> list[dict[str, float]]:
         self.now += (last - first) * self.seconds_per_step
         self.calls.append((span[0] + first, span[0] + last))
         if first == 0:
             self.done.append(("train", *span))
+        assert all(first <= batch < last for batch in reads)
+        return [dict(self.values) for _ in reads]
 
     def _save(self, *, epoch: float, metrics: Mapping[str, float], scheduled: bool = True) -> None:
         self.done.append(("save", self.step, dict(metrics)))
@@ -125,7 +129,7 @@ def test_rows_evaluations_and_saves_fall_on_their_exact_steps() -> None:
     assert [step for _, split, step in rows if split == "validation"] == [5, 10, 15]
     assert steps_of(world.of_kind("save"), 1) == [6, 12, 15]
     ends = [stop for _, stop in world.calls]
-    assert ends == [1, 4, 5, 6, 8, 10, 12, 15]
+    assert ends == [1, 5, 6, 10, 12, 15]
     assert steps_of(world.of_kind("train"), 1) == [0, 5, 10]
 
 
@@ -134,10 +138,10 @@ def test_a_chunk_is_never_longer_than_the_engine_allows() -> None:
     assert [entry[1:] for entry in world.of_kind("train")] == [(0, 4), (4, 8), (8, 10)]
 
 
-def test_a_call_takes_half_a_second_or_one_step() -> None:
-    slow = train(World(seconds_per_step=0.7), Until(steps=3))
+def test_a_call_takes_a_fifth_of_a_second_or_one_step() -> None:
+    slow = train(World(seconds_per_step=0.25), Until(steps=3))
     assert slow.calls == [(0, 1), (1, 2), (2, 3)]
-    middling = train(World(seconds_per_step=0.125, max_chunk=7), Until(steps=14))
+    middling = train(World(seconds_per_step=0.05, max_chunk=7), Until(steps=14))
     assert middling.calls == [(0, 1), (1, 5), (5, 7), (7, 11), (11, 14)]
     fast = train(World(seconds_per_step=0.0, max_chunk=7), Until(steps=14))
     assert fast.calls == [(0, 1), (1, 7), (7, 14)]
@@ -223,9 +227,22 @@ def test_a_callback_ends_the_phase_after_a_save() -> None:
     train(world, Until(steps=9))
     assert world.done == [("train", 0, 9), ("row", "train", 2), ("save", 2, {})]
     assert world.record.stopped == "train/loss fell below 2"
+    assert world.step == 2
     # The reason is part of the state: a resume does not go on behind it.
     world.done.clear()
     assert train(world, Until(steps=9)).done == []
+
+
+def test_training_waits_at_the_rows_that_can_end_it_alone() -> None:
+    def calls(*callbacks: Callback) -> list[tuple[int, int]]:
+        named = {str(number): callback for number, callback in enumerate(callbacks)}
+        world = World(log_every=Every(steps=2), callbacks=named, seconds_per_step=0.0)
+        rows = train(world, Until(steps=5)).of_kind("row")
+        assert [step for _, _, step in rows] == [2, 4, 5]
+        return world.calls
+
+    assert calls(StopOnNaN(), EarlyStopping(metric="validation/loss")) == [(0, 1), (1, 5)]
+    assert calls(EarlyStopping(metric="train/loss")) == [(0, 1), (1, 2), (2, 4), (4, 5)]
 
 
 def test_evaluate_measures_the_state_as_it_is() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from runner.engine.random import drawing_by
@@ -48,10 +49,12 @@ class Engine:
         self._evaluation = evaluation
         over_batches = functools.partial(_over_batches, compile=compile, chunk_spec=chunk_spec)
         self.functions = [
-            over_batches(lambda batch: training.train(model, optimizer, batch)),
-            over_batches(lambda batch: evaluation.evaluate(model, batch)),
-            _read_out(training.metrics),
-            _read_out(evaluation.metrics),
+            over_batches(lambda batch: training.train(model, optimizer, batch), training.metrics),
+            over_batches(lambda batch: evaluation.evaluate(model, batch), evaluation.metrics),
+            *(
+                tf.function(_reader(metrics), input_signature=[], autograph=False)
+                for metrics in (training.metrics, evaluation.metrics)
+            ),
         ]
         self._train, self._evaluate, self._read_training, self._read_evaluation = (
             function.python_function for function in self.functions
@@ -95,19 +98,34 @@ class Engine:
         """The metrics of the steps since they were last read."""
         return self._training.metrics
 
-    def train(self, chunk: Chunk, *, first: int = 0, last: int | None = None) -> None:
+    def train(
+        self, chunk: Chunk, *, first: int = 0, last: int | None = None, reads: Sequence[int] = ()
+    ) -> list[dict[str, float]]:
         """One optimizer update for every batch of the chunk, or for ``first .. last-1``, in order.
+
+        Args:
+            reads: the batches after which the training metrics are read.
+
+        Returns:
+            The metrics after each of those, since they were last read.
 
         Raises:
             StepError: TensorFlow refused something; as for ``evaluate``.
         """
-        end = chunk["last"] if last is None else tf.constant(last)
+        part = {**chunk, "first": tf.constant(first)}
+        if last is not None:
+            part["last"] = tf.constant(last)
+        if reads:
+            read = np.zeros(chunk["read"].shape, np.bool_)
+            read[list(reads)] = True
+            part["read"] = tf.constant(read)
         with _told():
-            self._train({**chunk, "first": tf.constant(first), "last": end})
+            found = self._train(part)
+            return [_named(self._training.metrics, found[batch]) for batch in reads]
 
     def read_training_metrics(self) -> dict[str, float]:
         """The training metrics since they were last read."""
-        return _as_floats(self._read_training())
+        return _named(self._training.metrics, self._read_training())
 
     def training_loss(self) -> float:
         """The mean training loss since the metrics were last read; they go on."""
@@ -120,7 +138,7 @@ class Engine:
         with _told():
             for chunk in chunks:
                 self._evaluate(chunk)
-        return _as_floats(self._read_evaluation())
+        return _named(self._evaluation.metrics, self._read_evaluation())
 
 
 @contextmanager
@@ -137,33 +155,48 @@ def _told() -> Iterator[None]:
 
 
 def _over_batches(
-    step: Callable[[Batch], None], *, compile: Compile, chunk_spec: dict[str, tf.TensorSpec]
+    step: Callable[[Batch], None],
+    metrics: Sequence[keras.Metric],
+    *,
+    compile: Compile,
+    chunk_spec: dict[str, tf.TensorSpec],
 ) -> Any:
-    """A function that does ``step`` for every batch of a chunk, traced once for chunks of any length."""
+    """A function that does ``step`` for every batch of a chunk, traced once for chunks of any length.
+
+    It gives the values of the metrics after every batch that is marked, ``[K, len(metrics)]``.
+    """
+    read_out = _reader(metrics)
 
     @tf.function(
         input_signature=[chunk_spec], autograph=False, jit_compile=compile == "xla" or None
     )
-    def over_batches(chunk: Chunk) -> None:
+    def over_batches(chunk: Chunk) -> tf.Tensor:
         chunk = dict(chunk)
+        first, last, is_read = (chunk.pop(name) for name in ("first", "last", "read"))
 
-        def body(index: tf.Tensor) -> tuple[tf.Tensor]:
+        def body(index: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             step({name: values[index] for name, values in chunk.items()})
-            return (index + 1,)
 
-        first, last = chunk.pop("first"), chunk.pop("last")
+            def read() -> tf.Tensor:
+                return tf.tensor_scatter_nd_update(found, [[index]], [read_out()])
+
+            return index + 1, tf.cond(is_read[index], read, lambda: found)
+
+        found = tf.zeros([tf.shape(is_read)[0], len(metrics)], tf.float64)
         # One op in a graph; called eagerly, a Python loop.
-        tf.while_loop(lambda index: index < last, body, [first], parallel_iterations=1)
+        _, found = tf.while_loop(
+            lambda index, _: index < last, body, [first, found], parallel_iterations=1
+        )
+        return found
 
     return over_batches
 
 
-def _read_out(metrics: Sequence[keras.Metric]) -> Any:
-    """A function that gives the values of the metrics by their names, and begins anew: one call for all."""
+def _reader(metrics: Sequence[keras.Metric]) -> Callable[[], tf.Tensor]:
+    """What gives the values of the metrics, in order, and begins them anew."""
 
-    @tf.function(input_signature=[], autograph=False)
-    def read_out() -> dict[str, tf.Tensor]:
-        values = {metric.name: tf.cast(metric.result(), tf.float64) for metric in metrics}
+    def read_out() -> tf.Tensor:
+        values = tf.stack([tf.cast(metric.result(), tf.float64) for metric in metrics])
         for metric in metrics:
             metric.reset_state()
         return values
@@ -171,5 +204,6 @@ def _read_out(metrics: Sequence[keras.Metric]) -> Any:
     return read_out
 
 
-def _as_floats(values: Mapping[str, tf.Tensor]) -> dict[str, float]:
-    return {name: float(value) for name, value in values.items()}
+def _named(metrics: Sequence[keras.Metric], values: tf.Tensor) -> dict[str, float]:
+    names = (metric.name for metric in metrics)
+    return dict(zip(names, values.numpy().tolist(), strict=True))

@@ -12,8 +12,9 @@ from runner.interrupt import Interrupted
 from runner.phases.base import Given, Phase, Row, named, row
 from runner.schedule import Epochs, Every, Until, spans
 
-_CALL_S = 0.5
-"""What one call into TensorFlow is to take at most, unless a single step takes longer."""
+_CALL_S = 0.2
+"""What one call into TensorFlow is to take at most, unless a single step takes longer: rows are written,
+and the run can be stopped, behind it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +70,11 @@ class _Loop:
         self.step = given.state.step - self.start
         self.last = phase.last_step(self._epochs, limit=given.engine.limit_steps)
         self._pace = _Pace()
-        self._rhythms = [given.log_every, given.save_every]
+        self._rhythms = [given.save_every]
         if phase.evaluate:
             self._rhythms.append(phase.evaluate.every)
+        if any(callback.may_end(phase.data) for callback in given.callbacks.values()):
+            self._rhythms.append(given.log_every)  # The steps behind a row may not be done.
         self._train_s = 0.0
         self._logged_step = self.step
         self._saved_at = self._evaluated_at = self._logged_at = given.clock()
@@ -83,18 +86,26 @@ class _Loop:
         for (start, stop), chunk in zip(self._spans(), chunks, strict=False):
             while self.step < stop and not given.state.progress.record.stopped:
                 last = min(stop, self._due(), self.step + self._pace.num_steps)
-                given.engine.train(chunk, first=self.step - start, last=last - start)
+                rows = self._rows(last)
+                values = given.engine.train(
+                    chunk,
+                    first=self.step - start,
+                    last=last - start,
+                    reads=[step - start - 1 for step in rows],
+                )
                 took_s = given.clock() - begun
                 self._pace.took(took_s, num_steps=last - self.step)
                 self._train_s += took_s
-                self._advance(last)
+                self._advance(last, dict(zip(rows, values, strict=True)))
                 begun = given.clock()
 
-    def _advance(self, step: int) -> None:
-        """Does what is due where the state is at ``step``."""
+    def _advance(self, step: int, rows: Mapping[int, Mapping[str, float]]) -> None:
+        """Does what is due where the state is at ``step``, and the training metrics were read on the way."""
         given, self.step = self._given, step
         given.state.progress.step.assign(self.start + step)
-        given.observer.advanced(step=self.start + step, epoch=self._epoch())
+        given.observer.advanced(step=self.start + step, epoch=self._epoch(step))
+        if rows:
+            self._log(rows)
         saved = self._act()
         if given.state.progress.record.stopped is None:
             self._stop_if_asked(saved)
@@ -114,14 +125,19 @@ class _Loop:
         due = (rhythm.after(self.step, self._epochs) for rhythm in self._rhythms)
         return min([self.last, *(step for step in due if step is not None)])
 
+    def _rows(self, last: int) -> list[int]:
+        """The steps up to ``last`` at which a row is due, as far as the clock has no say in it."""
+        due = self._given.log_every.within(self.step, last, self._epochs)
+        return [*due, last] if last == self.last and last not in due else due
+
     def _act(self) -> bool:
         """What is due after a step, the save last: what it saves includes the rows before it.
 
         Returns whether it saved.
         """
         at_end = self.step == self.last
-        if at_end or self._is_due(self._given.log_every, self._logged_at):
-            self._log()
+        if self._logged_step < self.step and self._is_due(self._given.log_every, self._logged_at):
+            self._log({self.step: self._given.engine.read_training_metrics()})
         measured: Mapping[str, float] = {}
         evaluation = self._phase.evaluate
         if evaluation and (at_end or self._is_due(evaluation.every, self._evaluated_at)):
@@ -137,12 +153,12 @@ class _Loop:
         loss = named(self._phase.data, {"loss": self._given.engine.training_loss()})
         for callback in self._given.callbacks.values():
             callback.before_save(loss)
-        self._given.save(epoch=self._epoch(), metrics=measured, scheduled=scheduled)
+        self._given.save(epoch=self._epoch(self.step), metrics=measured, scheduled=scheduled)
         self._saved_at = self._given.clock()
 
-    def _epoch(self) -> float:
+    def _epoch(self, step: int) -> float:
         """Epochs seen over the whole run: a number that a later phase never repeats."""
-        return self._epochs.at(self.start + self.step)
+        return self._epochs.at(self.start + step)
 
     def _stop_if_asked(self, saved: bool) -> None:
         reason = self._given.stop()
@@ -156,22 +172,21 @@ class _Loop:
     def _is_due(self, rhythm: Every, last_time: float) -> bool:
         return rhythm.due(self.step, self._epochs, elapsed_s=self._given.clock() - last_time)
 
-    def _log(self) -> None:
+    def _log(self, rows: Mapping[int, Mapping[str, float]]) -> None:
         rate = (self.step - self._logged_step) / self._train_s if self._train_s else 0.0
-        values = {**self._given.engine.read_training_metrics(), "steps_per_s": round(rate, 1)}
         self._logged_step, self._train_s, self._logged_at = self.step, 0.0, self._given.clock()
-        self._write(self._phase.data, values)
+        for step, values in rows.items():
+            self._write(self._phase.data, step, {**values, "steps_per_s": round(rate, 1)})
 
     def _evaluate(self, evaluation: Evaluation) -> Mapping[str, float]:
         values = self._given.engine.evaluate(self._given.data.evaluation(evaluation.data))
         self._evaluated_at = self._given.clock()
-        self._write(evaluation.data, values)
+        self._write(evaluation.data, self.step, values)
         return named(evaluation.data, values)
 
-    def _write(self, split: str, values: Mapping[str, float]) -> None:
-        given = self._given
-        epoch = self._epoch()
-        written: Row = row(given, split=split, step=given.state.step, epoch=epoch, values=values)
+    def _write(self, split: str, step: int, values: Mapping[str, float]) -> None:
+        given, epoch = self._given, self._epoch(step)
+        written: Row = row(given, split=split, step=self.start + step, epoch=epoch, values=values)
         given.write(written)
         given.observer.row_written(written)
         record = given.state.progress.record

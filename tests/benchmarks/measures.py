@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from tests.benchmarks.launch import STOPPED, Row, command, rows, train
 from tests.benchmarks.peers.large import BATCH, HIDDEN, middle
 
 _WARM_UP_S = 1.0
+_BETWEEN_CALLS_S = 0.01
+"""Rows of one call are written together."""
 _NEVER = 100_000_000
 
 TRAINS_ONLY = ("phases=train", "phases.train.evaluate=null", "checkpoint.best=null")
@@ -39,7 +42,11 @@ def steps_per_s(*overrides: str, seconds: float, cwd: Path) -> float:
 
 
 def _warm(found: Sequence[Row]) -> list[Row]:
-    return [row for row in found if row["time"] >= found[0]["time"] + _WARM_UP_S]
+    """The last row of every call, which is written when its steps are done."""
+    last = [
+        row for row, after in pairwise(found) if after["time"] - row["time"] >= _BETWEEN_CALLS_S
+    ]
+    return [row for row in last if row["time"] >= found[0]["time"] + _WARM_UP_S]
 
 
 def _rate(found: Sequence[Row]) -> float:
