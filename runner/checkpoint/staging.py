@@ -54,13 +54,15 @@ class Staging:
     def begin(self) -> None:
         """Makes an empty staging directory."""
         self.sweep()
-        make_directory(self.path)
+        make_directory(self._directory)
+        self.path.mkdir()
 
     def complete(self, manifest: Manifest) -> None:
         """Brings the staged files to the disk, then writes the manifest that makes them count."""
         for name in manifest.files:
             sync(self.path / name)
         sync_directory(self.path)
+        sync_directory(self._directory)
         self.write(self.path / f"{manifest.name}{SUFFIX}", manifest.as_bytes())
 
     def completed(self) -> Manifest | None:

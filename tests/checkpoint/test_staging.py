@@ -80,7 +80,8 @@ def test_everything_is_on_the_disk_before_the_manifest_is(
     monkeypatch.setattr(os, "replace", replace)
     staging.complete(made)
     data = sorted(made.files)
-    assert calls == [*data, ".saving-run1", "temporary", "-> ckpt-1.json", ".saving-run1"]
+    directories = [".saving-run1", "checkpoints"]
+    assert calls == [*data, *directories, "temporary", "-> ckpt-1.json", ".saving-run1"]
     calls.clear()
     staging.move_into_place(made)
     moved = [f"-> {name}" for name in data]
