@@ -13,6 +13,7 @@ that a dead process leaves nothing anywhere else.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,8 @@ from runner.files import (
     sync_directory,
     write_atomically,
 )
+
+log = logging.getLogger(__name__)
 
 MARK = ".saving-"
 
@@ -117,10 +120,15 @@ class Staging:
         """Moves what is left of what a process began to move."""
         if not self._moving.exists():
             return
-        move = json.loads(self._moving.read_bytes())
-        folder = self._directory / move["folder"]
+        try:
+            move = json.loads(self._moving.read_bytes())
+            names, folder = move["files"], self._directory / move["folder"]
+        except (ValueError, TypeError, KeyError):
+            log.warning("%s is damaged; what it names stays where it is", self._moving)
+            self._moving.unlink()
+            return
         make_directory(folder)
-        for name in move["files"]:
+        for name in names:
             with suppress(FileNotFoundError):  # It was moved before.
                 (self._directory / name).replace(folder / name)
         sync_directory(folder)

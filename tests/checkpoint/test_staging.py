@@ -88,6 +88,18 @@ def test_everything_is_on_the_disk_before_the_manifest_is(
     assert calls == [*moved, "checkpoints", "-> ckpt-1.json", "checkpoints"]
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{}", b'{"files": [], "folder": 1}'])
+def test_a_damaged_note_of_a_move_moves_nothing(
+    staging: Staging, directory: Path, content: bytes
+) -> None:
+    staging.begin()
+    (directory / "ckpt-1.index").touch()
+    (staging.path / "moving").write_bytes(content)
+    staging.finish_move()
+    assert [path.name for path in directory.iterdir() if path.is_file()] == ["ckpt-1.index"]
+    assert list(staging.path.iterdir()) == []
+
+
 @pytest.mark.parametrize("links", [True, False])
 def test_moving_into_place_leaves_the_staged_copy_whole(
     staging: Staging,
