@@ -39,6 +39,32 @@ def order(start: int, stop: int, *, num_examples: int, seed: tuple[int, int] = (
     return shuffled(positions, num_examples=num_examples, seed=seed).numpy().tolist()
 
 
+def test_chunks_are_the_same_from_memory_and_from_a_source_that_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def chunks() -> list[dict[str, bytes]]:
+        data = pipelines(22, 4)
+        found = [
+            *data.training("train", offset=0, spans=[(0, 1), (1, 9)]),
+            *data.evaluation("train"),
+        ]
+        return [{name: one.numpy().tobytes() for name, one in chunk.items()} for chunk in found]
+
+    from_memory = chunks()
+    monkeypatch.setattr("runner.data.pipeline._WHOLE_BYTES", 0)
+    asked = 0
+
+    def counted(self: ArraySource, indices: np.ndarray) -> dict[str, np.ndarray]:
+        nonlocal asked
+        asked += len(indices)
+        return take(self, indices)
+
+    take = ArraySource.take
+    monkeypatch.setattr(ArraySource, "take", counted)
+    assert chunks() == from_memory
+    assert asked > 9 * 4
+
+
 @pytest.mark.parametrize("num_examples", [1, 2, 7, 10, 97, 1258])
 def test_every_epoch_visits_every_example_once(num_examples: int) -> None:
     epochs = [
