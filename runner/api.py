@@ -73,7 +73,7 @@ def evaluate(
         checkpoint=checkpoint,
         amendments=record.amendments if record else [],
         run=record.id if record else None,
-        compile=record.numerics.get("compile") if record else None,
+        numerics=record.numerics if record else None,
     )
     return run_session(launch(job_part(config), config.hydra, list(overrides)), _shown(observer))
 
