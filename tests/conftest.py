@@ -52,6 +52,12 @@ def cli(
 
 
 @pytest.fixture
+def single_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step is a call of its own, so that a run can be stopped after any of them."""
+    monkeypatch.setattr("runner.phases.train._CALL_S", 0.0)
+
+
+@pytest.fixture
 def process(workdir: Path) -> Callable[..., Done]:
     """Runs a command in a process of its own."""
 

@@ -65,9 +65,12 @@ def outcome(result: Result) -> dict[str, Any]:
 
 def straight_and_interrupted(stops: list[int], *overrides: str) -> tuple[Result, Result]:
     straight = run(*SMALL, *overrides, "run.dir=straight")
-    for stop in stops:
-        with pytest.raises(Stop):
-            run(*SMALL, *overrides, "run.dir=interrupted", observer=StopAt(stop))
+    with pytest.MonkeyPatch.context() as patch:
+        # Calls of one step, so that it can be stopped after any.
+        patch.setattr("runner.phases.train._CALL_S", 0.0)
+        for stop in stops:
+            with pytest.raises(Stop):
+                run(*SMALL, *overrides, "run.dir=interrupted", observer=StopAt(stop))
     return straight, run(*SMALL, *overrides, "run.dir=interrupted")
 
 
@@ -117,6 +120,7 @@ class Ask(Plain):
             signal.raise_signal(signal.SIGTERM)
 
 
+@pytest.mark.usefixtures("single_steps")
 @pytest.mark.parametrize("numbering", ["step", "epoch", "count", "7"])
 def test_a_run_that_was_asked_to_stop_leaves_no_trace_of_it(workdir: Path, numbering: str) -> None:
     overrides = (*SMALL, f"checkpoint.numbering={numbering}")
@@ -155,6 +159,7 @@ def _tensors(path: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.usefixtures("single_steps")
 @pytest.mark.parametrize("lost", [[20], [15, 20]], ids=["the newest", "all"])
 def test_checkpoints_are_known_without_their_manifests(workdir: Path, lost: list[int]) -> None:
     """By the progress in them: one is set aside like any damaged one; if none is left, it is used."""

@@ -24,6 +24,8 @@ from runner.report.console import Plain
 from runner.rows import WALL_CLOCK, Rows
 from runner.rundir import RunDirectory, RunDirectoryError
 
+pytestmark = pytest.mark.usefixtures("single_steps")
+
 SMALL = (
     "experiment=digits_mlp",
     "model.hidden=[8]",

@@ -16,11 +16,14 @@ from runner.errors import CheckpointError
 from tests.chaos.tally import Different
 from tests.checkpoint.conftest import HOUR, Trainer
 
+_WAITING = "{_target_: runner.callbacks.StopBelow, metric: train/loss, limit: -1}"
+"""What could end the phase at every row, and never does: so every row ends a call."""
 # Of all that is shipped what is built fastest; it saves at steps 2, 4 and 6, and keeps one.
 TINY = (
     *("data=diabetes", "model=linear", "task=regression", "optimizer=sgd", "engine.compile=eager"),
     *("phases=train", "phases.train.evaluate=null", "checkpoint.best=null", "engine.limit_steps=6"),
     *("checkpoint.every.steps=2", "checkpoint.max_to_keep=1", "tracking.log_every.steps=1"),
+    f"+callbacks.waiting={_WAITING}",
 )
 
 
