@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,9 +14,11 @@ import pytest
 import tensorflow as tf
 from tensorflow.random import Algorithm
 
+from runner import run
 from runner.data import ArraySource
 from runner.data.pipeline import Pipelines, chunk_spec
 from runner.engine.engine import Engine
+from runner.errors import ConfigError
 from runner.tasks.steps import SupervisedSteps
 
 
@@ -107,6 +113,14 @@ def test_metrics_read_on_the_way_do_not_depend_on_where_a_call_ends(compile: str
     assert whole.engine.read_training_metrics() == parts.engine.read_training_metrics()
 
 
+def test_a_metric_of_many_numbers_is_refused_by_its_name() -> None:
+    fixture = Fixture()
+    fixture.training.metrics.append(keras.metrics.F1Score(name="f1"))
+    fixture.training.metrics[-1].update_state(np.eye(4)[:2], np.eye(4)[:2])
+    with pytest.raises(ConfigError, match=r"task.metrics: f1 gives \[4\] numbers, and a row takes"):
+        Engine.build(fixture.engine.recompiled("graph"))
+
+
 def test_metrics_read_on_the_way_are_those_read_behind_a_call() -> None:
     within, behind = Fixture(), Fixture()
     (chunk,) = within.data.training("train", offset=0, spans=[(0, 9)])
@@ -132,6 +146,39 @@ def test_one_trace_serves_chunks_of_any_length() -> None:
         fixture.engine.evaluate(fixture.data.evaluation("train"))
     traces = [function.experimental_get_tracing_count() for function in fixture.engine.functions]
     assert traces == [1, 1, 1, 1]
+
+
+def test_a_run_goes_into_tensorflow_once_a_chunk_and_not_for_its_rows(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines: list[Engine] = []
+    called: Counter[str] = Counter()
+    build = Engine.build
+
+    def counted(engine: Engine) -> None:
+        build(engine)
+        engines.append(engine)
+        for name in ("_train", "_evaluate", "_read_training", "_read_evaluation"):
+            monkeypatch.setattr(engine, name, _counting(called, name, getattr(engine, name)))
+
+    monkeypatch.setattr(Engine, "build", counted)
+    monkeypatch.setattr("runner.phases.train._CALL_S", 1e6)  # However slow the machine is.
+    steps = "phases.train.until={steps: 200, epochs: null}"
+    often = ("tracking.log_every.steps=5", "phases.train.evaluate.every={steps: 100, epochs: null}")
+    run("phases=train", "engine.compile=graph", steps, *often)
+    # Chunks end at 16, 48, 112 and 200, the first call is of one step, and an evaluation falls on 100.
+    assert called == {"_train": 6, "_evaluate": 2, "_read_evaluation": 2}
+    (engine,) = engines
+    traces = [function.experimental_get_tracing_count() for function in engine.functions]
+    assert traces == [1, 1, 1, 1]
+
+
+def _counting(called: Counter[str], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(*arguments: Any) -> Any:
+        called[name] += 1
+        return function(*arguments)
+
+    return counted
 
 
 def test_xla_sees_chunks_of_one_size_and_does_not_count_the_room() -> None:

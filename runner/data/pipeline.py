@@ -1,9 +1,8 @@
 """Chunks of batches as tensors: a prefetching pipeline that is a function of the step.
 
 A chunk of K batches of B examples is ``{"x": [K, B, ...], "y": [K, B, ...], "weight": [K, B],
-"first": [], "last": [], "read": [K]}``. ``weight`` is 1 for an example and 0 for padding, which only the
-last batch of a pass can hold. The batches ``first .. last-1`` count; there can be room for more. ``read``
-marks the batches after which metrics are read: none, as it comes from here.
+"first": [], "last": []}``. ``weight`` is 1 for an example and 0 for padding, which only the last batch
+of a pass can hold. The batches ``first .. last-1`` count; there can be room for more.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _PREFETCHED_CHUNKS = 2
 _CHUNK_BYTES = 64 << 20
 _SPANS_PER_PIPELINE = 1000
 _WHOLE_BYTES = 64 << 20
-_OF_CHUNKS = ("weight", "first", "last", "read")
+_OF_CHUNKS = ("weight", "first", "last")
 """What a chunk holds besides examples."""
 
 
@@ -115,12 +114,7 @@ class Pipelines:
                 name: _with_room(tf.reshape(value, [-1, *spec[name].shape[1:]]), missing)
                 for name, value in flat.items()
             }
-            return {
-                **batches,
-                "first": tf.constant(0),
-                "last": tf.cast(num_batches, tf.int32),
-                "read": tf.fill([num_batches + missing], False),
-            }
+            return {**batches, "first": tf.constant(0), "last": tf.cast(num_batches, tf.int32)}
 
         # In blocks, because the spans of a long run would fill the memory, and TensorFlow cannot read
         # a Python iterator without taking the interpreter away from the loop.
@@ -167,7 +161,6 @@ def chunk_spec(source: Source, *, batch_size: int) -> dict[str, tf.TensorSpec]:
         "weight": tf.TensorSpec([None, batch_size], tf.float32),
         "first": tf.TensorSpec([], tf.int32),
         "last": tf.TensorSpec([], tf.int32),
-        "read": tf.TensorSpec([None], tf.bool),
     }
 
 

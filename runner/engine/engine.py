@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from runner.engine.random import drawing_by
 from runner.engine.spec import Compile
-from runner.errors import StepError
+from runner.errors import ConfigError, StepError
 from runner.tasks.steps import Batch, Steps
 
 Chunk = dict[str, tf.Tensor]
@@ -115,17 +115,13 @@ class Engine:
         part = {**chunk, "first": tf.constant(first)}
         if last is not None:
             part["last"] = tf.constant(last)
-        if reads:
-            read = np.zeros(chunk["read"].shape, np.bool_)
-            read[list(reads)] = True
-            part["read"] = tf.constant(read)
         with _told():
-            found = self._train(part)
+            found = self._train(part, _marked(chunk, reads)).numpy()
             return [_named(self._training.metrics, found[batch]) for batch in reads]
 
     def read_training_metrics(self) -> dict[str, float]:
         """The training metrics since they were last read."""
-        return _named(self._training.metrics, self._read_training())
+        return _named(self._training.metrics, self._read_training().numpy())
 
     def training_loss(self) -> float:
         """The mean training loss since the metrics were last read; they go on."""
@@ -137,8 +133,8 @@ class Engine:
             metric.reset_state()
         with _told():
             for chunk in chunks:
-                self._evaluate(chunk)
-        return _named(self._evaluation.metrics, self._read_evaluation())
+                self._evaluate(chunk, _marked(chunk, ()))
+        return _named(self._evaluation.metrics, self._read_evaluation().numpy())
 
 
 @contextmanager
@@ -168,11 +164,13 @@ def _over_batches(
     read_out = _reader(metrics)
 
     @tf.function(
-        input_signature=[chunk_spec], autograph=False, jit_compile=compile == "xla" or None
+        input_signature=[chunk_spec, tf.TensorSpec([None], tf.bool)],
+        autograph=False,
+        jit_compile=compile == "xla" or None,
     )
-    def over_batches(chunk: Chunk) -> tf.Tensor:
+    def over_batches(chunk: Chunk, is_read: tf.Tensor) -> tf.Tensor:
         chunk = dict(chunk)
-        first, last, is_read = (chunk.pop(name) for name in ("first", "last", "read"))
+        first, last = chunk.pop("first"), chunk.pop("last")
 
         def body(index: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             step({name: values[index] for name, values in chunk.items()})
@@ -192,11 +190,18 @@ def _over_batches(
     return over_batches
 
 
+def _marked(chunk: Chunk, batches: Sequence[int]) -> tf.Tensor:
+    """True for those batches of the chunk, ``[K]``."""
+    marks = np.zeros(chunk["weight"].shape[0], np.bool_)
+    marks[list(batches)] = True
+    return tf.constant(marks)
+
+
 def _reader(metrics: Sequence[keras.Metric]) -> Callable[[], tf.Tensor]:
     """What gives the values of the metrics, in order, and begins them anew."""
 
     def read_out() -> tf.Tensor:
-        values = tf.stack([tf.cast(metric.result(), tf.float64) for metric in metrics])
+        values = tf.stack([_scalar(metric) for metric in metrics])
         for metric in metrics:
             metric.reset_state()
         return values
@@ -204,6 +209,17 @@ def _reader(metrics: Sequence[keras.Metric]) -> Callable[[], tf.Tensor]:
     return read_out
 
 
-def _named(metrics: Sequence[keras.Metric], values: tf.Tensor) -> dict[str, float]:
+def _scalar(metric: keras.Metric) -> tf.Tensor:
+    """The value of a metric as it stands in a row, a float64 scalar."""
+    value = tf.cast(metric.result(), tf.float64)
+    if value.shape.num_elements() != 1:
+        raise ConfigError(
+            f"task.metrics: {metric.name} gives {list(value.shape)} numbers, and a row takes one; "
+            "have it average them"
+        )
+    return tf.reshape(value, [])
+
+
+def _named(metrics: Sequence[keras.Metric], values: np.ndarray) -> dict[str, float]:
     names = (metric.name for metric in metrics)
-    return dict(zip(names, values.numpy().tolist(), strict=True))
+    return dict(zip(names, values.tolist(), strict=True))
