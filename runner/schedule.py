@@ -43,7 +43,7 @@ class Every:
     epochs: int | None = None
     """At the end of every so many epochs."""
     seconds: float | None = None
-    """Whenever so much time has passed since the last time, at the end of a chunk."""
+    """Whenever so much time has passed since the last time, at the end of a call."""
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in vars(self).items() if value is not None}

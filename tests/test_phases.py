@@ -233,6 +233,16 @@ def test_a_callback_ends_the_phase_after_a_save() -> None:
     assert train(world, Until(steps=9)).done == []
 
 
+def test_a_phase_that_an_evaluation_ends_has_a_row_of_its_last_steps() -> None:
+    world = World(
+        log_every=Every(steps=3), callbacks={"stop": StopBelow(metric="validation/loss", limit=2.0)}
+    )
+    train(world, Until(steps=9), Evaluation(every=Every(steps=4)))
+    rows = [("row", "train", 3), ("row", "validation", 4), ("row", "train", 4)]
+    assert world.of_kind("row") == rows
+    assert world.done[-1][:2] == ("save", 4)
+
+
 def test_training_waits_at_the_rows_that_can_end_it_alone() -> None:
     def calls(*callbacks: Callback) -> list[tuple[int, int]]:
         named = {str(number): callback for number, callback in enumerate(callbacks)}

@@ -76,7 +76,7 @@ class _Loop:
         if any(callback.may_end(phase.data) for callback in given.callbacks.values()):
             self._rhythms.append(given.log_every)  # The steps behind a row may not be done.
         self._train_s = 0.0
-        self._logged_step = self.step
+        self._row_step = self._rated_step = self.step
         self._saved_at = self._evaluated_at = self._logged_at = given.clock()
 
     def run(self) -> None:
@@ -136,13 +136,15 @@ class _Loop:
         Returns whether it saved.
         """
         at_end = self.step == self.last
-        if self._logged_step < self.step and self._is_due(self._given.log_every, self._logged_at):
-            self._log({self.step: self._given.engine.read_training_metrics()})
+        if self._is_due(self._given.log_every, self._logged_at):
+            self._log_unread()
         measured: Mapping[str, float] = {}
         evaluation = self._phase.evaluate
         if evaluation and (at_end or self._is_due(evaluation.every, self._evaluated_at)):
             measured = self._evaluate(evaluation)
-        at_end = at_end or self._given.state.progress.record.stopped is not None
+        if self._given.state.progress.record.stopped is not None:
+            at_end = True
+            self._log_unread()
         due = at_end or self._is_due(self._given.save_every, self._saved_at)
         due = due or self._given.would_be_best(measured)
         if due:
@@ -172,9 +174,15 @@ class _Loop:
     def _is_due(self, rhythm: Every, last_time: float) -> bool:
         return rhythm.due(self.step, self._epochs, elapsed_s=self._given.clock() - last_time)
 
+    def _log_unread(self) -> None:
+        """A row of the steps since the last one, if there are any."""
+        if self._row_step < self.step:
+            self._log({self.step: self._given.engine.read_training_metrics()})
+
     def _log(self, rows: Mapping[int, Mapping[str, float]]) -> None:
-        rate = (self.step - self._logged_step) / self._train_s if self._train_s else 0.0
-        self._logged_step, self._train_s, self._logged_at = self.step, 0.0, self._given.clock()
+        rate = (self.step - self._rated_step) / self._train_s if self._train_s else 0.0
+        self._rated_step, self._train_s, self._logged_at = self.step, 0.0, self._given.clock()
+        self._row_step = max(rows)
         for step, values in rows.items():
             self._write(self._phase.data, step, {**values, "steps_per_s": round(rate, 1)})
 
