@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import logging
 import math
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -192,6 +193,13 @@ def finite(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
+def _let_go(error: BaseException | None) -> None:
+    """Has an error that is kept hold nothing of the state: its tracebacks lead to what was written."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
 def _in_thread(work: Callable[[], Manifest]) -> Future[Manifest]:
     """Does it in a thread that keeps no process from ending."""
     future: Future[Manifest] = Future()
@@ -201,6 +209,7 @@ def _in_thread(work: Callable[[], Manifest]) -> Future[Manifest]:
             future.set_result(work())
         except BaseException as error:
             log.info("a save failed", exc_info=error)
+            _let_go(error)
             future.set_exception(error)
 
     # Not threading.Thread, which waits for it to begin, and then for it to let go of the interpreter.

@@ -74,15 +74,17 @@ class _Layout:
         tensors[GRAPH] = tf.constant(self._graph)
 
         def write() -> None:
-            with tf.device("CPU"):
-                tf.raw_ops.SaveV2(
-                    prefix=str(path),
-                    tensor_names=list(tensors),
-                    shape_and_slices=[""] * len(tensors),
-                    tensors=list(tensors.values()),
-                )
-            # Whoever reads the file next shall not hold the state a second time.
-            tensors.clear()
+            try:
+                with tf.device("CPU"):
+                    tf.raw_ops.SaveV2(
+                        prefix=str(path),
+                        tensor_names=list(tensors),
+                        shape_and_slices=[""] * len(tensors),
+                        tensors=list(tensors.values()),
+                    )
+            finally:
+                # Whoever reads the file next, or tries again, shall not hold the state a second time.
+                tensors.clear()
 
         return write
 
