@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from runner.checkpoint.manifest import Manifest
@@ -19,15 +19,19 @@ def best_of(manifests: Sequence[Manifest], best: Best) -> list[Manifest]:
 
 
 def would_be_best(
-    manifests: Sequence[Manifest], best: Best | None, metrics: Mapping[str, float]
+    others: Iterable[Mapping[str, float]], best: Best | None, metrics: Mapping[str, float]
 ) -> bool:
-    """Whether one more checkpoint, with these metrics, would be among the best."""
+    """Whether one more checkpoint, with these metrics, would be among the best.
+
+    Args:
+        others: the metrics of the checkpoints that are there.
+    """
     if best is None or best.metric not in metrics:
         return False
-    rivals = best_of(manifests, best)
-    if len(rivals) < best.keep:
-        return True
-    return best.better(metrics[best.metric], than=rivals[-1].metrics[best.metric])
+    rated = sorted(
+        (one[best.metric] for one in others if best.metric in one), reverse=best.mode == "max"
+    )
+    return len(rated) < best.keep or best.better(metrics[best.metric], than=rated[best.keep - 1])
 
 
 def retained(manifests: Sequence[Manifest], spec: CheckpointSpec) -> list[Manifest]:

@@ -66,6 +66,7 @@ class CheckpointStore:
             self._files, spec, parts, run=run, disk=self._disk, ready=ready, check=check, now=now
         )
         self._order = 0
+        self._begun: dict[str, dict[str, float]] = {}
         self._gone_back_to: Manifest | None = None
 
     def open(self) -> None:
@@ -100,11 +101,12 @@ class CheckpointStore:
         return self.directory / manifest.name
 
     def would_be_best(self, metrics: Mapping[str, float]) -> bool:
-        """Whether a checkpoint with these metrics would be among the best."""
-        best = self._spec.best
-        if best is None or best.metric not in metrics:
-            return False  # There is nothing for which to wait for the save at work.
-        return would_be_best(self.manifests, best, finite(metrics))
+        """Whether a checkpoint with these metrics would be among the best.
+
+        The save at work counts as one that is there; nobody waits for it.
+        """
+        there = {one.name: one.metrics for one in self._files.own} | self._begun
+        return would_be_best(there.values(), self._spec.best, finite(metrics))
 
     def begin(self, moment: Moment) -> None:
         """Takes the state as it is now, and has it saved while it goes on.
@@ -124,6 +126,7 @@ class CheckpointStore:
         with self._disk.told(f"{self.directory / name} could not be saved"):
             self._files.check_free(name)
         self._saver.begin(moment, name=name, number=number, order=order)
+        self._begun = {name: finite(moment.metrics)}
 
     def settle(self) -> Manifest | None:
         """Waits for the save at work; returns what it saved, or None if there was none.
@@ -133,6 +136,7 @@ class CheckpointStore:
                 the earlier checkpoints are as they were.
             LockedError: another process has taken the run over.
         """
+        self._begun = {}
         manifest = self._saver.settle()
         if manifest is not None:
             self._count_from(manifest)

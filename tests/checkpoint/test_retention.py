@@ -79,17 +79,28 @@ def test_of_equals_the_older_one_is_best(manifest: Make) -> None:
     best = Best(metric=ACCURACY)
     assert numbers(best_of(made, best)) == [2]
     assert numbers(simulated(made, spec(max_to_keep=1, best=best))) == [2, 4]
-    assert not would_be_best(made, best, {ACCURACY: 0.7})
-    assert would_be_best(made, best, {ACCURACY: 0.71})
+    assert not would_be_best(metrics(made), best, {ACCURACY: 0.7})
+    assert would_be_best(metrics(made), best, {ACCURACY: 0.71})
+
+
+def metrics(made: Sequence[Manifest]) -> list[dict[str, float]]:
+    return [one.metrics for one in made]
+
+
+def test_fewer_are_better_where_the_config_says_so(manifest: Make) -> None:
+    best = Best(metric=ACCURACY, mode="min", keep=2)
+    made = metrics(rated(manifest, [0.5, 0.1, 0.4]))
+    assert would_be_best(made, best, {ACCURACY: 0.3})
+    assert not would_be_best(made, best, {ACCURACY: 0.4})
 
 
 def test_one_that_fills_the_ranks_would_be_best(manifest: Make) -> None:
     best = Best(metric=ACCURACY, keep=2)
-    assert would_be_best(rated(manifest, [0.5]), best, {ACCURACY: 0.1})
-    assert not would_be_best(rated(manifest, [0.5, 0.4]), best, {ACCURACY: 0.1})
-    assert would_be_best(rated(manifest, [0.5, 0.4]), best, {ACCURACY: 0.45})
-    assert not would_be_best(rated(manifest, [0.5]), best, {"validation/loss": 9.0})
-    assert not would_be_best(rated(manifest, [0.5]), None, {ACCURACY: 0.9})
+    assert would_be_best(metrics(rated(manifest, [0.5])), best, {ACCURACY: 0.1})
+    assert not would_be_best(metrics(rated(manifest, [0.5, 0.4])), best, {ACCURACY: 0.1})
+    assert would_be_best(metrics(rated(manifest, [0.5, 0.4])), best, {ACCURACY: 0.45})
+    assert not would_be_best(metrics(rated(manifest, [0.5])), best, {"validation/loss": 9.0})
+    assert not would_be_best(metrics(rated(manifest, [0.5])), None, {ACCURACY: 0.9})
 
 
 def test_one_is_held_for_every_so_many_hours(manifest: Make) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ import tensorflow as tf
 
 from runner.checkpoint import saver
 from runner.checkpoint.snapshot import Snapshots
+from runner.checkpoint.spec import Best
 from runner.errors import CheckpointError
 from runner.lock import LockedError
 
@@ -184,14 +187,38 @@ def test_what_the_one_that_took_over_has_staged_is_not_swept(
     assert staged.exists()
 
 
-def test_an_evaluation_that_nothing_is_compared_by_does_not_wait(
+def test_an_evaluation_is_held_against_the_save_at_work_without_waiting_for_it(
     trainer: Make, gate: threading.Event
 ) -> None:
-    run = trainer().train(1)
+    run = trainer(best=Best(metric="validation/loss", mode="min")).train(1)
     gate.clear()
-    run.begin()
-    assert not run.store.would_be_best({"validation/loss": 0.5})
+    run.value.assign([2, 20])
+    run.begin(metrics={"validation/loss": 0.2})
+    better = [run.store.would_be_best({"validation/loss": loss}) for loss in (0.3, 0.2, 0.1)]
+    assert better == [False, False, True]
     assert not gate.is_set()
+    run.store.settle()
+    assert better == [run.store.would_be_best({"validation/loss": one}) for one in (0.3, 0.2, 0.1)]
+
+
+def test_a_save_that_failed_holds_nothing_of_the_state(
+    trainer: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer().train(1)
+    taken: list[weakref.ref[Any]] = []
+    real = tf.raw_ops.SaveV2
+
+    def fails(**arguments: Any) -> None:
+        taken.extend(weakref.ref(tensor) for tensor in arguments["tensors"])
+        real(**{**arguments, "prefix": "/dev/null/no"})
+
+    monkeypatch.setattr(tf.raw_ops, "SaveV2", fails)
+    run.begin()
+    with pytest.raises(CheckpointError) as error:
+        run.store.settle()
+    gc.collect()
+    assert taken
+    assert not any(one() is not None for one in taken), error
 
 
 @pytest.mark.parametrize("which", ["ready", "check"])
