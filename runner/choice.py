@@ -36,7 +36,7 @@ _COMPILES_S_PER_NODE = 1e-3
 """What XLA takes to compile a step, by the nodes of its graph; on a slow machine."""
 _AT_MOST = 0.05
 """Of the time of the run, for one thing that is tried."""
-_MANY_STEPS = 5000
+_MANY_STEPS = 20_000
 """With fewer of them, threads are not worth a look: one is faster only where steps are short."""
 _CLEARLY = 0.95
 """One thread is taken if it needs at most so much of the time that one per core need."""
@@ -74,7 +74,8 @@ def choose(
     choice = choices.recall()
     if choice is None and threads is None and plan.num_steps >= _MANY_STEPS and CAN_FORK:
         time_it = functools.partial(_timed_in_fork, experiment, data)
-        choice = choices.keep(fastest(time_it, cores=cores, num_steps=plan.num_steps))
+        quickest = fastest(time_it, cores=cores, num_steps=plan.num_steps)
+        choice = quickest and choices.keep(quickest)
     if choice is not None:
         return build(experiment, data, threads=choice.threads, compile=choice.compile)
     built = build(experiment, data, threads=threads or cores, compile="graph")
@@ -86,11 +87,14 @@ def choose(
     return found if compile == own.compile else built.compiled(compile)
 
 
-def fastest(time_it: Callable[[int], Timed | None], *, cores: int, num_steps: int) -> Choice:
-    """One thread per core, or a single one if that is clearly faster and the run long enough to tell."""
+def fastest(time_it: Callable[[int], Timed | None], *, cores: int, num_steps: int) -> Choice | None:
+    """One thread per core, or a single one if that is clearly faster and the run long enough to tell.
+
+    None if nothing could be measured.
+    """
     many = time_it(cores)
     if many is None:
-        return Choice(threads=cores, compile="graph")
+        return None
     if cores == 1 or many.took_s > _AT_MOST * many.step_s * num_steps:
         return many.choice
     one = time_it(1)

@@ -31,7 +31,11 @@ def in_fork(function: Callable[[], T], *, patience_s: float = _PATIENCE_S) -> T 
     context = multiprocessing.get_context("fork")
     answer, told = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(function, told), daemon=True)
-    process.start()
+    try:
+        process.start()
+    except (OSError, AssertionError) as error:  # No room; or a daemon, which may have no children.
+        log.info("cannot fork", exc_info=error)
+        return None
     told.close()
     try:
         with suppress(EOFError):  # It failed, or something killed it.

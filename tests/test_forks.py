@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -48,6 +49,15 @@ def test_what_fails_in_a_fork_gives_nothing(function: Callable[[], None]) -> Non
 
 def test_what_hangs_in_a_fork_is_killed() -> None:
     assert in_fork(hangs, patience_s=0.0) is None
+
+
+def test_a_daemon_which_may_have_no_children_gets_nothing() -> None:
+    context = multiprocessing.get_context("fork")
+    answer, told = context.Pipe(duplex=False)
+    daemon = context.Process(target=lambda: told.send(in_fork(os.getpid)), daemon=True)
+    daemon.start()
+    assert answer.recv() is None
+    daemon.join()
 
 
 def test_a_fork_is_not_stopped_by_signals_that_are_for_the_run() -> None:
