@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from runner.config.compose import compose, plain_errors
@@ -40,10 +41,14 @@ def run(*overrides: str, observer: SessionObserver | None = None) -> Result:
 def recall(*overrides: str, observer: SessionObserver | None = None) -> Result | None:
     """The result of the experiment that the overrides describe if it is finished, else None.
 
+    None too where the config declares a sweep, which is more than one experiment.
+
     Raises:
         UserError: see `runner.errors`.
     """
-    return recall_session(_described(overrides), _shown(observer))
+    described = _described(overrides)
+    is_sweep = described.hydra.hydra.mode is RunMode.MULTIRUN
+    return None if is_sweep else recall_session(described, _shown(observer))
 
 
 def evaluate(
@@ -73,9 +78,10 @@ def evaluate(
         checkpoint=checkpoint,
         amendments=record.amendments if record else [],
         run=record.id if record else None,
-        numerics=record.numerics if record else None,
     )
-    return run_session(launch(job_part(config), config.hydra, list(overrides)), _shown(observer))
+    described = launch(job_part(config), config.hydra, list(overrides))
+    numerics = record.numerics if record else {}
+    return run_session(replace(described, numerics=numerics), _shown(observer))
 
 
 def resume(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,8 @@ class Launch:
     hydra: Any = field(default_factory=dict)
     resumption: Resumption | None = None
     """What changes about the run, if it is gone on with from its own config."""
+    numerics: Mapping[str, Any] = field(default_factory=dict)
+    """Of the run that this one measures: what was chosen there holds here."""
 
 
 def run(launch: Launch, observer: SessionObserver) -> Result:
@@ -132,7 +134,9 @@ def _sit(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> 
     if launch.resumption is None:
         directory.keep_config(_without_requests(launch.config), launch.overrides, launch.hydra)
     point_latest(directory.path)
-    record = directory.read() or RunRecord(id=launch.id, name=experiment.name)
+    record = directory.read() or RunRecord(
+        id=launch.id, name=experiment.name, numerics=dict(launch.numerics)
+    )
     changed = enter_sitting(record, experiment)
     if launch.resumption:
         launch.resumption.enter(record)
@@ -219,19 +223,18 @@ def _work(
 
 
 def _built(experiment: Experiment, record: RunRecord) -> Built:
-    """With what was given, else as the run began, else as is chosen now."""
+    """With what was given, else as the run began if this process still can, else as is chosen now."""
     from runner.choice import Choices, choose
     from runner.engine.numerics import running_threads
     from runner.experiment import build, read
 
     spec, chosen = experiment.engine, record.numerics
-    threads = spec.threads or chosen.get("threads")
+    threads = spec.threads or running_threads() or chosen.get("threads")
     compile = chosen.get("compile") if spec.compile == "auto" else spec.compile
     data, cores = read(experiment), available_cores()
     if compile is not None:
         return build(experiment, data, threads=threads or cores, compile=compile)
-    threads = threads or running_threads()
-    here = numerics.describe(spec, compile="auto", threads=threads or cores, devices=[])
+    here = numerics.describe(spec, compile="auto", threads=spec.threads or cores, devices=[])
     choices = Choices(_CHOICES, run=record.id, machine=here, threads=threads)
     return choose(experiment, data, threads=threads, choices=choices)
 

@@ -163,16 +163,16 @@ def test_one_thread_is_taken_if_it_is_clearly_faster(one_s: float, threads: int)
 @pytest.mark.parametrize(("cores", "num_steps"), [(1, 10_000), (8, 1000)])
 def test_one_thread_is_not_tried_where_that_would_not_pay(cores: int, num_steps: int) -> None:
     times = {cores: timed(cores, 0.01)}
-    assert fastest(times.__getitem__, cores=cores, num_steps=num_steps).threads == cores
+    assert fastest(times.__getitem__, cores=cores, num_steps=num_steps) == times[cores].choice
 
 
-def test_what_cannot_be_measured_gets_a_thread_per_core() -> None:
-    assert fastest({}.get, cores=8, num_steps=10_000) == Choice(threads=8, compile="graph")
-    assert fastest({8: timed(8, 0.01)}.get, cores=8, num_steps=10_000).threads == 8
+def test_what_cannot_be_measured_is_not_chosen() -> None:
+    assert fastest({}.get, cores=8, num_steps=10_000) is None
+    assert fastest({8: timed(8, 0.01)}.get, cores=8, num_steps=10_000) == timed(8, 0.01).choice
 
 
 def test_measuring_in_forks_leaves_no_trace_in_the_bits(tmp_path: Path) -> None:
-    asked = [*SMALL, "phases.train.until={steps: 6000, epochs: null}", "checkpoint.max_to_keep=1"]
+    asked = [*SMALL, "phases.train.until={steps: 20000, epochs: null}", "checkpoint.max_to_keep=1"]
     command = [sys.executable, "-m", "runner", *asked]
 
     def bits(place: str, *overrides: str) -> dict[str, bytes]:
@@ -252,7 +252,8 @@ def test_a_second_run_of_one_config_is_compiled_as_the_first(
     assert numerics("first")["compile"] == numerics("second")["compile"] == "xla"
     data = [one.checkpoints[-1].with_suffix(".data-00000-of-00001") for one in (first, second)]
     assert data[0].read_bytes() == data[1].read_bytes()
-    assert numerics_of_other_seed() == "graph"
+    run(*SMALL, *STEPS, "seed=9", "run.dir=other")
+    assert numerics("other")["compile"] == "graph"
 
 
 def test_threads_that_are_given_are_not_chosen_otherwise(tmp_path: Path) -> None:
@@ -265,11 +266,6 @@ def test_threads_that_are_given_are_not_chosen_otherwise(tmp_path: Path) -> None
     assert Choices(path, run="a", machine={}).recall() == Choice(threads=1, compile="xla")
 
 
-def numerics_of_other_seed() -> str:
-    run(*SMALL, *STEPS, "seed=9", "run.dir=other")
-    return str(numerics("other")["compile"])
-
-
 def test_an_evaluation_is_compiled_as_the_run_that_it_measures(
     workdir: Path, measured: Callable[[str], None]
 ) -> None:
@@ -277,6 +273,17 @@ def test_an_evaluation_is_compiled_as_the_run_that_it_measures(
     run(*SMALL, *STEPS, "run.dir=here")
     done = evaluate("here", "phases=evaluate", "phases.evaluate.restore=null")
     assert numerics(str(done.directory))["compile"] == "xla"
+
+
+def test_an_evaluation_says_that_it_has_not_the_threads_of_the_run(workdir: Path) -> None:
+    run(*SMALL, *STEPS, "engine.compile=graph", "run.dir=here")
+    threads = numerics("here")["threads"]
+    content = json.loads(Path("here/run.json").read_text())
+    content["numerics"]["threads"] = threads + 1
+    Path("here/run.json").write_text(json.dumps(content))
+    done = evaluate("here", "phases=evaluate", "phases.evaluate.restore=null")
+    (sitting,) = json.loads((done.directory / "run.json").read_text())["sittings"]
+    assert sitting["not_identical"] == [f"threads is {threads}, was {threads + 1}"]
 
 
 def test_a_run_goes_on_as_it_was_compiled_at_first(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,12 @@ def evaluation_of(
     checkpoint: str | int | None,
     amendments: Sequence[Sequence[str]] = (),
     run: str | None = None,
-    numerics: Mapping[str, Any] | None = None,
 ) -> DictConfig:
     """The config of the run in ``directory`` with only its evaluations as phases.
 
     Args:
         amendments: what the run was resumed with since its config was saved.
         run: its id; checkpoints of other runs in the same place do not count.
-        numerics: of run.json: what was chosen for it holds here, so that the same numbers come out.
 
     Raises:
         ConfigError: the saved config and the overrides are not right together.
@@ -45,10 +43,6 @@ def evaluation_of(
     config = recompose(saved_config(directory, amendments=amendments), overrides)
     with open_dict(config):
         config.run.dir = str(directory)
-        if numerics:
-            config.engine.threads = config.engine.threads or numerics["threads"]
-            if config.engine.compile == "auto":
-                config.engine.compile = numerics["compile"]
         experiment = experiment_of(config)
         place = Path(experiment.checkpoint.directory)
         chosen = _choose(experiment.checkpoint, checkpoint, run=run)

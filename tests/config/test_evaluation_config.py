@@ -106,18 +106,6 @@ def test_overrides_change_the_saved_config(saved: Path) -> None:
         evaluation_of(saved, ["sed=3"], checkpoint=None)
 
 
-def test_what_was_chosen_for_the_run_holds(saved: Path) -> None:
-    numerics = {"threads": 3, "compile": "xla", "processor": "any"}
-
-    def engine(*overrides: str) -> tuple[int | None, str]:
-        config = evaluation_of(saved, overrides, checkpoint=None, numerics=numerics)
-        spec = experiment_of(config).engine
-        return spec.threads, spec.compile
-
-    assert engine() == (3, "xla")
-    assert engine("engine.threads=1", "engine.compile=graph") == (1, "graph")
-
-
 def test_it_is_the_same_evaluation_wherever_it_is_asked_for(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
