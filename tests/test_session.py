@@ -20,6 +20,7 @@ import tensorflow as tf
 import yaml
 
 from runner import Result, evaluate, quiet, run
+from runner.api import recall
 from runner.checkpoint.manifest import read_manifest
 from runner.checkpoint.snapshot import Snapshots
 from runner.errors import CheckpointError, ConfigError, NameTakenError, UserError
@@ -297,6 +298,12 @@ def test_the_saved_config_is_never_overwritten(workdir: Path, cli: Callable[...,
     assert cli(*TINY_NAMED, "tracking.log_every.steps=1").code == 0
     assert {path: path.read_bytes() for path in (workdir / "here/.hydra").iterdir()} == before
     assert len(record(workdir / "here")["sittings"]) == 2
+
+
+def test_a_sweep_that_a_config_declares_is_not_taken_for_its_base_run(workdir: Path) -> None:
+    run(*TINY)
+    assert recall(*TINY) is not None
+    assert recall(*TINY, "hydra.mode=MULTIRUN") is None
 
 
 def test_a_trial_of_a_sweep_is_the_run_it_would_be_alone(
