@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from tests.benchmarks.launch import command
 from tests.benchmarks.table import Line, markdown
+
+
+def test_the_probe_tells_how_long_the_first_step_and_the_saves_took(
+    workdir: Path,
+) -> None:
+    arguments = ["debug=smoke", "engine.compile=graph", "run.dir=run"]
+    done = command(["-m", "tests.benchmarks.probe", *arguments], cwd=workdir)
+    assert done.answer["first_step_s"] > 0
+    assert len(done.answer["saves_s"]) > 0
 
 
 def line(unit: str, *, target: float, pairs: list[tuple[float, float]]) -> Line:

@@ -57,7 +57,7 @@ def groups(scratch: Path, *, seconds: float) -> list[Group]:
     return [
         mlp.group(
             Rival(name="Keras fit, defaults", target=10, measure=mlp.peer("keras_fit", ["mlp"])),
-            mlp.best_fit(3),
+            mlp.best_fit(3, executions=(64, 256, 1024)),
             Rival(name="PyTorch Lightning", target=30, measure=mlp.best("lightning_fit", _THREADS)),
             Rival(name="PyTorch loop", target=8, measure=mlp.best("torch_loop", _THREADS)),
             Rival(name="JAX lax.scan", target=1.2, measure=mlp.peer("jax_scan")),
@@ -167,7 +167,7 @@ def _overheads(scratch: Path) -> list[Group]:
         runner = functools.partial(half, f"{other}{rare}", f"{own}every.steps={often}")
         without = functools.partial(half, f"{other}{rare}", f"{own}{rare}")
         rival = Rival(name=f"the same without {name}", target=target, measure=without)
-        what = f"training the small CNN, {what}"
+        what = f"training the small CNN with one thread, {what}"
         found.append(Group(name=name, what=what, unit="s", runner=runner, rivals=[rival]))
     return found
 
@@ -204,16 +204,16 @@ def _launches(scratch: Path) -> list[Group]:
         ),
         Group(
             name="start",
-            what="launch to first step, a run of one step",
+            what="launch to first step of 15,000, choosing graph or XLA",
             unit="s",
-            runner=functools.partial(first_step, "engine.limit_steps=1"),
+            runner=functools.partial(first_step, measures.until(15_000)),
             rivals=[Rival(name="Keras script", target=1.25, measure=script)],
         ),
         Group(
             name="start_measured",
-            what="launch to first step, choosing graph or XLA",
+            what="launch to first step of millions, choosing threads as well",
             unit="s",
-            runner=functools.partial(first_step, measures.until(3000)),
+            runner=first_step,
             rivals=[Rival(name="Keras script", target=1.25, measure=script)],
         ),
     ]

@@ -30,10 +30,11 @@ def main() -> None:
         built_at.append(time.perf_counter())
         return built
 
-    def timed_train(*args: Any, **kwargs: Any) -> None:
-        train(*args, **kwargs)
+    def timed_train(*args: Any, **kwargs: Any) -> Any:
+        values = train(*args, **kwargs)
         first_s.append(time.perf_counter() - built_at[0])
         Engine.train = train
+        return values
 
     def timed_save(*args: Any, **kwargs: Any) -> None:
         begun = time.perf_counter()
