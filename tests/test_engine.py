@@ -117,7 +117,7 @@ def test_a_metric_of_many_numbers_is_refused_by_its_name() -> None:
     fixture = Fixture()
     fixture.training.metrics.append(keras.metrics.F1Score(name="f1"))
     fixture.training.metrics[-1].update_state(np.eye(4)[:2], np.eye(4)[:2])
-    with pytest.raises(ConfigError, match=r"task.metrics: f1 gives \[4\] numbers, and a row takes"):
+    with pytest.raises(ConfigError, match=r"task.metrics.f1: gives \[4\] numbers, and a row takes"):
         Engine.build(fixture.engine.recompiled("graph"))
 
 

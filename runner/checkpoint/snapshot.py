@@ -63,7 +63,7 @@ class _Layout:
 
     def __init__(self, parts: list[tuple[Any, dict[str, str]]], graph: bytes) -> None:
         self._parts = parts
-        self._graph = graph
+        self._graph = tf.constant(graph)
 
     def take(self, path: Path) -> Write:
         tensors = {
@@ -71,7 +71,7 @@ class _Layout:
             for part, places in self._parts
             for place, tensor in _placed(taken(part), places).items()
         }
-        tensors[GRAPH] = tf.constant(self._graph)
+        tensors[GRAPH] = self._graph
 
         def write() -> None:
             try:

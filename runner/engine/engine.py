@@ -48,6 +48,7 @@ class Engine:
         self._training = training
         self._evaluation = evaluation
         over_batches = functools.partial(_over_batches, compile=compile, chunk_spec=chunk_spec)
+        self._loss = tf.constant(0.0)
         self.functions = [
             over_batches(lambda batch: training.train(model, optimizer, batch), training.metrics),
             over_batches(lambda batch: evaluation.evaluate(model, batch), evaluation.metrics),
@@ -116,7 +117,8 @@ class Engine:
         if last is not None:
             part["last"] = tf.constant(last)
         with _told():
-            found = self._train(part, _marked(chunk, reads)).numpy()
+            found, self._loss = self._train(part, _marked(chunk, reads))
+            found = found.numpy()
             return [_named(self._training.metrics, found[batch]) for batch in reads]
 
     def read_training_metrics(self) -> dict[str, float]:
@@ -124,8 +126,8 @@ class Engine:
         return _named(self._training.metrics, self._read_training().numpy())
 
     def training_loss(self) -> float:
-        """The mean training loss since the metrics were last read; they go on."""
-        return float(self._training.mean_loss.result())
+        """The mean training loss at the end of the last call, since the metrics were last read."""
+        return float(self._loss)
 
     def evaluate(self, chunks: Iterable[Chunk]) -> dict[str, float]:
         """The metrics over all examples of the chunks; nothing else changes."""
@@ -159,7 +161,8 @@ def _over_batches(
 ) -> Any:
     """A function that does ``step`` for every batch of a chunk, traced once for chunks of any length.
 
-    It gives the values of the metrics after every batch that is marked, ``[K, len(metrics)]``.
+    It gives the values of the metrics after every batch that is marked, ``[K, len(metrics)]``, and of
+    the first one at the end.
     """
     read_out = _reader(metrics)
 
@@ -168,7 +171,7 @@ def _over_batches(
         autograph=False,
         jit_compile=compile == "xla" or None,
     )
-    def over_batches(chunk: Chunk, is_read: tf.Tensor) -> tf.Tensor:
+    def over_batches(chunk: Chunk, is_read: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         chunk = dict(chunk)
         first, last = chunk.pop("first"), chunk.pop("last")
 
@@ -185,7 +188,7 @@ def _over_batches(
         _, found = tf.while_loop(
             lambda index, _: index < last, body, [first, found], parallel_iterations=1
         )
-        return found
+        return found, _scalar(metrics[0])
 
     return over_batches
 
@@ -212,9 +215,9 @@ def _reader(metrics: Sequence[keras.Metric]) -> Callable[[], tf.Tensor]:
 def _scalar(metric: keras.Metric) -> tf.Tensor:
     """The value of a metric as it stands in a row, a float64 scalar."""
     value = tf.cast(metric.result(), tf.float64)
-    if value.shape.num_elements() != 1:
+    if value.shape.num_elements() not in (1, None):
         raise ConfigError(
-            f"task.metrics: {metric.name} gives {list(value.shape)} numbers, and a row takes one; "
+            f"task.metrics.{metric.name}: gives {list(value.shape)} numbers, and a row takes one; "
             "have it average them"
         )
     return tf.reshape(value, [])
