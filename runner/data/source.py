@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from runner.errors import DataError
@@ -93,7 +93,10 @@ class Head:
 
     def whole(self, *, most_bytes: int) -> Examples | None:
         """See ``ArraySource.whole``."""
-        examples = whole(self.source, most_bytes=most_bytes)
+        source = self.source
+        if isinstance(source, ArraySource):  # Of which the others need not be read.
+            source = replace(source, rows=source.rows[: self.count])
+        examples = whole(source, most_bytes=most_bytes)
         return examples and {name: values[: len(self)] for name, values in examples.items()}
 
     def take(self, indices: Rows) -> Examples:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from runner.data import ArraySource, Data, Examples, Rows, Source, validate
+from runner.data import ArraySource, Data, Examples, Head, Rows, Source, validate
 from runner.errors import DataError, Invalid
 
 INDICES = np.array([3, 0, 3, 1, 4, 4])
@@ -142,3 +142,16 @@ def test_fields_are_checked(fields: dict[str, object], message: str) -> None:
     with pytest.raises(Invalid) as error:
         Given(**fields)  # type: ignore[arg-type]
     assert str(error.value) == message
+
+
+def test_the_head_of_a_source_is_held_in_memory_where_the_whole_would_not_fit() -> None:
+    source = ArraySource(np.arange(40, dtype=np.float32)[:, None], np.arange(40), np.arange(40))
+    assert source.whole(most_bytes=100) is None
+    head = Head(source, 3)
+    examples = head.whole(most_bytes=100)
+    assert examples is not None
+    expected = source.take(np.arange(3))
+    assert {name: one.tolist() for name, one in examples.items()} == {
+        name: one.tolist() for name, one in expected.items()
+    }
+    assert head.whole(most_bytes=10) is None
