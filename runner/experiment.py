@@ -179,13 +179,14 @@ def _state(
     problems = inventory.problems(kept=state.objects)
     if problems:
         raise ConfigError([f"model={experiment.model.name}: {problem}" for problem in problems])
-    inventory.tell_python()
     return state
 
 
 def _trace(engine: Engine, experiment: Experiment, spec: dict[str, tf.TensorSpec]) -> None:
     try:
         engine.build()
+    except ConfigError:
+        raise
     except Exception as error:
         raise ConfigError(_misfit(experiment, spec, error)) from error
 

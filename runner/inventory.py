@@ -7,8 +7,9 @@ what cannot be saved is told before any training.
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -44,8 +45,7 @@ class Inventory:
         Args:
             kept: the objects whose state is saved.
         """
-        nodes = list(self._nodes())
-        random = [node for node in nodes if _draws(node)]
+        random = [node for node in self._nodes if _draws(node)]
         found = [
             f"a step draws random numbers with {_named(node)}, whose state no checkpoint can hold; "
             "use keras.random with a keras.random.SeedGenerator, or tf.random.Generator"
@@ -55,7 +55,7 @@ class Inventory:
             found += [
                 f"a step changes what {_named(node)} works on, which is not tracked and cannot be "
                 "saved; keep it in an attribute of the model or a layer, or do without it"
-                for node in nodes
+                for node in self._nodes
                 if node.op.startswith(_CHANGING)
             ]
         return list(dict.fromkeys(found))
@@ -63,7 +63,7 @@ class Inventory:
     @property
     def python_calls(self) -> list[str]:
         """Where a step calls Python, which may remember what no checkpoint holds."""
-        return [_named(node) for node in self._nodes() if node.op in _PYTHON]
+        return [_named(node) for node in self._nodes if node.op in _PYTHON]
 
     def tell_python(self) -> None:
         """Warns of steps that call Python."""
@@ -77,14 +77,16 @@ class Inventory:
     @property
     def num_nodes(self) -> int:
         """The ops of all the functions."""
-        return sum(1 for _ in self._nodes())
+        return len(self._nodes)
 
-    def _nodes(self) -> Iterator[Any]:
-        for graph in self._graphs:
-            definition = graph.as_graph_def()
-            yield from definition.node
-            for function in definition.library.function:
-                yield from function.node_def
+    @functools.cached_property
+    def _nodes(self) -> list[Any]:
+        definitions = [graph.as_graph_def() for graph in self._graphs]
+        functions = [one for each in definitions for one in each.library.function]
+        return [
+            *(node for each in definitions for node in each.node),
+            *(node for function in functions for node in function.node_def),
+        ]
 
     def _has_other_resources(self, kept: Iterable[Any]) -> bool:
         """Whether the graphs use a resource that is neither a variable nor kept."""

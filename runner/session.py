@@ -211,6 +211,7 @@ def _work(
         from runner.worker import Worker
 
         built = _built(experiment, record)
+        built.inventory.tell_python()
         messages.startup_is_over()
         compile, threads = built.engine.compile, built.threads
         spec = experiment.engine
