@@ -29,7 +29,7 @@ class EngineSpec:
     """Only ops that give the same bits every time; TensorFlow refuses those it cannot make so."""
     threads: int | None = None
     """Threads within an op. null takes one per core on the first launch and keeps to it; with
-    ``compile`` auto, in a long run, a single one if that is faster."""
+    ``compile`` auto, in a long run on Linux, a single one if that is faster."""
     limit_steps: int | None = None
     """No train phase goes further than this; for trying things out."""
     max_chunk: int = 500
