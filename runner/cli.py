@@ -7,7 +7,6 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,15 +85,19 @@ def _launch(arguments: Sequence[str]) -> int:
 def _is_finished(arguments: Sequence[str]) -> bool:
     """Tells the result of a finished run, without what Hydra does to start a job: composing twice, first.
 
-    Whatever is wrong is told when it does.
+    Raises:
+        ConfigError: what is asked for is wrong.
     """
     from runner import api
 
     if any(argument.startswith("-") or "hydra" in argument for argument in arguments):
         return False
-    with suppress(UserError):
+    try:
         return api.recall(*arguments) is not None
-    return False
+    except ConfigError:
+        raise
+    except UserError:  # The launch can say more of it, or mend it.
+        return False
 
 
 class _Job:
