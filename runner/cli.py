@@ -61,6 +61,11 @@ def _command(arguments: Sequence[str]) -> Callable[[Sequence[str]], int]:
 
 def _launch(arguments: Sequence[str]) -> int:
     """Hands the command line to Hydra, which composes and runs once, or once for every trial."""
+    if list(arguments) in (["--help"], ["-h"]):
+        from runner.config.hydra import help_text
+
+        print(help_text(), end="")
+        return 0
     if _is_finished(arguments):
         return 0
     # Hydra would print its own errors and leave with 1; with this, they reach `plain_errors`.

@@ -300,6 +300,14 @@ def test_the_saved_config_is_never_overwritten(workdir: Path, cli: Callable[...,
     assert len(record(workdir / "here")["sittings"]) == 2
 
 
+def test_help_is_what_hydra_would_show(process: Callable[..., Any]) -> None:
+    shown, gathered = process("--help"), process("--help", "model=mlp")
+    assert (shown.code, shown.err) == (0, "")
+    assert "\noptimizer/learning_rate: constant, cosine, exponential, piecewise\n" in shown.out
+    lines = [line for line in gathered.out.splitlines() if line]
+    assert [line for line in shown.out.splitlines() if line] == lines
+
+
 def test_a_sweep_that_a_config_declares_is_not_taken_for_its_base_run(workdir: Path) -> None:
     run(*TINY)
     assert recall(*TINY) is not None
