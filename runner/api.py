@@ -46,9 +46,11 @@ def recall(*overrides: str, observer: SessionObserver | None = None) -> Result |
     Raises:
         UserError: see `runner.errors`.
     """
-    described = _described(overrides)
-    is_sweep = described.hydra.hydra.mode is RunMode.MULTIRUN
-    return None if is_sweep else recall_session(described, _shown(observer))
+    config = compose(overrides)
+    if config.hydra.mode is RunMode.MULTIRUN:
+        return None
+    described = launch(job_part(config), config.hydra, list(overrides))
+    return recall_session(described, _shown(observer))
 
 
 def evaluate(

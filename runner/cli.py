@@ -100,6 +100,8 @@ def _is_finished(arguments: Sequence[str]) -> bool:
     try:
         return api.recall(*arguments) is not None
     except ConfigError:
+        if any(mark in argument for argument in arguments for mark in ",("):
+            return False  # Values to sweep over, if the config says that it is a sweep.
         raise
     except UserError:  # The launch can say more of it, or mend it.
         return False
