@@ -113,6 +113,15 @@ def test_metrics_read_on_the_way_do_not_depend_on_where_a_call_ends(compile: str
     assert whole.engine.read_training_metrics() == parts.engine.read_training_metrics()
 
 
+def test_the_loss_of_a_save_is_that_of_the_steps_since_the_last_read() -> None:
+    fixture = Fixture()
+    (chunk,) = fixture.data.training("train", offset=0, spans=[(0, 9)])
+    fixture.engine.train(chunk, last=4)
+    assert fixture.engine.training_loss() == float(fixture.training.mean_loss.result()) > 0
+    fixture.engine.train(chunk, first=4, reads=[8])
+    assert fixture.engine.training_loss() == 0
+
+
 def test_a_metric_of_many_numbers_is_refused_by_its_name() -> None:
     fixture = Fixture()
     fixture.training.metrics.append(keras.metrics.F1Score(name="f1"))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from runner.callbacks import Callback, Diverged, EarlyStopping, StopBelow, StopOnNaN
+from runner.errors import UserError
 from runner.interrupt import Interrupted
 from runner.phases import Evaluate, Evaluation, Given, Row, Train
 from runner.schedule import Epochs, Every, Until
@@ -241,6 +242,20 @@ def test_a_phase_that_an_evaluation_ends_has_a_row_of_its_last_steps() -> None:
     rows = [("row", "train", 3), ("row", "validation", 4), ("row", "train", 4)]
     assert world.of_kind("row") == rows
     assert world.done[-1][:2] == ("save", 4)
+
+
+class Late(StopOnNaN):
+    """Ends a phase, and denies it."""
+
+    def after_row(self, values: Mapping[str, float], memory: dict[str, Any]) -> str | None:
+        return "late"
+
+
+def test_a_callback_that_denies_to_end_a_phase_cannot() -> None:
+    world = World(log_every=Every(steps=2), callbacks={"late": Late()}, seconds_per_step=0.0)
+    with pytest.raises(UserError, match=r"callbacks.late ended the phase at step 2 \(late\)"):
+        train(world, Until(steps=9))
+    assert world.of_kind("save") == []
 
 
 def test_training_waits_at_the_rows_that_can_end_it_alone() -> None:

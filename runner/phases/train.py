@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import ClassVar
 
+from runner.errors import UserError
 from runner.interrupt import Interrupted
 from runner.phases.base import Given, Phase, Row, named, row
 from runner.schedule import Epochs, Every, Until, spans
@@ -75,7 +76,7 @@ class _Loop:
             self._rhythms.append(phase.evaluate.every)
         if any(callback.may_end(phase.data) for callback in given.callbacks.values()):
             self._rhythms.append(given.log_every)  # The steps behind a row may not be done.
-        self._train_s = 0.0
+        self._train_s = self._rate = 0.0
         self._row_step = self._rated_step = self.step
         self._saved_at = self._evaluated_at = self._logged_at = given.clock()
 
@@ -180,11 +181,12 @@ class _Loop:
             self._log({self.step: self._given.engine.read_training_metrics()})
 
     def _log(self, rows: Mapping[int, Mapping[str, float]]) -> None:
-        rate = (self.step - self._rated_step) / self._train_s if self._train_s else 0.0
+        if self._train_s:
+            self._rate = (self.step - self._rated_step) / self._train_s
         self._rated_step, self._train_s, self._logged_at = self.step, 0.0, self._given.clock()
         self._row_step = max(rows)
         for step, values in rows.items():
-            self._write(self._phase.data, step, {**values, "steps_per_s": round(rate, 1)})
+            self._write(self._phase.data, step, {**values, "steps_per_s": round(self._rate, 1)})
 
     def _evaluate(self, evaluation: Evaluation) -> Mapping[str, float]:
         values = self._given.engine.evaluate(self._given.data.evaluation(evaluation.data))
@@ -200,7 +202,14 @@ class _Loop:
         record = given.state.progress.record
         for name, callback in given.callbacks.items():
             memory = record.callbacks.setdefault(name, {})
-            record.stopped = callback.after_row(named(split, values), memory) or record.stopped
+            reason = callback.after_row(named(split, values), memory)
+            record.stopped = record.stopped or reason
+            if reason and step != self.step:
+                raise UserError(
+                    f"callbacks.{name} ended the phase at step {self.start + step:,} ({reason}), where "
+                    f"its may_end({split!r}) says that it never does; training is steps further, and "
+                    "nothing was saved since"
+                )
 
 
 class _Pace:
