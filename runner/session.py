@@ -134,9 +134,7 @@ def _sit(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> 
     if launch.resumption is None:
         directory.keep_config(_without_requests(launch.config), launch.overrides, launch.hydra)
     point_latest(directory.path)
-    record = directory.read() or RunRecord(
-        id=launch.id, name=experiment.name, numerics=dict(launch.numerics)
-    )
+    record = directory.read() or RunRecord(id=launch.id, name=experiment.name)
     changed = enter_sitting(record, experiment)
     if launch.resumption:
         launch.resumption.enter(record)
@@ -148,7 +146,7 @@ def _sit(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> 
         max_time_s=None if max_time is None else duration_s(max_time), notify=observer.stopping
     )
     with Recording(directory, record), _closing(observer), stop.on_signals():
-        result = _work(experiment, directory, record, observer, stop)
+        result = _work(launch, directory, record, observer, stop)
         record.result = result.as_json()
     observer.finished(result)
     return result
@@ -200,7 +198,7 @@ def _without_requests(config: DictConfig) -> DictConfig:
 
 
 def _work(
-    experiment: Experiment,
+    launch: Launch,
     directory: RunDirectory,
     record: RunRecord,
     observer: SessionObserver,
@@ -210,7 +208,9 @@ def _work(
         from runner.engine.numerics import devices
         from runner.worker import Worker
 
-        built = _built(experiment, record)
+        experiment = launch.experiment
+        chosen = {**launch.numerics, **record.numerics}
+        built = _built(experiment, run=record.id, chosen=chosen)
         built.inventory.tell_python()
         messages.startup_is_over()
         compile, threads = built.engine.compile, built.threads
@@ -223,20 +223,20 @@ def _work(
         return worker.work()
 
 
-def _built(experiment: Experiment, record: RunRecord) -> Built:
+def _built(experiment: Experiment, *, run: str, chosen: Mapping[str, Any]) -> Built:
     """With what was given, else as the run began if this process still can, else as is chosen now."""
     from runner.choice import Choices, choose
     from runner.engine.numerics import running_threads
     from runner.experiment import build, read
 
-    spec, chosen = experiment.engine, record.numerics
+    spec = experiment.engine
     threads = spec.threads or running_threads() or chosen.get("threads")
     compile = chosen.get("compile") if spec.compile == "auto" else spec.compile
     data, cores = read(experiment), available_cores()
     if compile is not None:
         return build(experiment, data, threads=threads or cores, compile=compile)
     here = numerics.describe(spec, compile="auto", threads=spec.threads or cores, devices=[])
-    choices = Choices(_CHOICES, run=record.id, machine=here, threads=threads)
+    choices = Choices(_CHOICES, run=run, machine=here, threads=threads)
     return choose(experiment, data, threads=threads, choices=choices)
 
 
