@@ -100,10 +100,14 @@ class Saver:
             CheckpointError: as for ``settle``.
         """
         staging = self._files.staging
-        with self._told(name), self._swept_if_it_fails():
-            staging.begin()
-            self._checkpoint.save_counter.assign(order)
-            write = self._snapshots.take(staging.path / name)
+        try:
+            with self._told(name), self._swept_if_it_fails():
+                staging.begin()
+                self._checkpoint.save_counter.assign(order)
+                write = self._snapshots.take(staging.path / name)
+        except BaseException as error:
+            _let_go(error)
+            raise
 
         def describe() -> Manifest:
             return self._describe(moment, staging.path / name, number=number, order=order)

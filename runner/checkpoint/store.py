@@ -103,7 +103,8 @@ class CheckpointStore:
     def would_be_best(self, metrics: Mapping[str, float]) -> bool:
         """Whether a checkpoint with these metrics would be among the best.
 
-        The save at work counts as one that is there; nobody waits for it.
+        The save at work counts as one that is there, until it is known to have failed; nobody waits
+        for it.
         """
         there = {one.name: one.metrics for one in self._files.own} | self._begun
         return would_be_best(there.values(), self._spec.best, finite(metrics))
