@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -21,6 +21,13 @@ _SEEDED = {"seed", "seed2"}
 _CHANGING = ("LookupTableImport", "LookupTableInsert", "LookupTableRemove", "Queue", "IteratorGet")
 """Beginnings of the names of ops that change a resource which is no variable."""
 _PYTHON = ("PyFunc", "EagerPyFunc")
+
+
+class _Node(NamedTuple):
+    op: str
+    name: str
+    draws: bool
+    """Whether it draws random numbers."""
 
 
 class Inventory:
@@ -45,7 +52,7 @@ class Inventory:
         Args:
             kept: the objects whose state is saved.
         """
-        random = [node for node in self._nodes if _draws(node)]
+        random = [node for node in self._nodes if node.draws]
         found = [
             f"a step draws random numbers with {_named(node)}, whose state no checkpoint can hold; "
             "use keras.random with a keras.random.SeedGenerator, or tf.random.Generator"
@@ -80,13 +87,15 @@ class Inventory:
         return len(self._nodes)
 
     @functools.cached_property
-    def _nodes(self) -> list[Any]:
+    def _nodes(self) -> list[_Node]:
         definitions = [graph.as_graph_def() for graph in self._graphs]
         functions = [one for each in definitions for one in each.library.function]
-        return [
+        nodes = [
             *(node for each in definitions for node in each.node),
             *(node for function in functions for node in function.node_def),
         ]
+        # Not the nodes themselves: they hold all constants.
+        return [_Node(op=node.op, name=node.name, draws=_draws(node)) for node in nodes]
 
     def _has_other_resources(self, kept: Iterable[Any]) -> bool:
         """Whether the graphs use a resource that is neither a variable nor kept."""
@@ -103,5 +112,5 @@ def _draws(node: Any) -> bool:
     return bool(node.attr.keys() >= _SEEDED)
 
 
-def _named(node: Any) -> str:
+def _named(node: _Node) -> str:
     return f"{node.op} ({node.name.removeprefix('while/')})"
