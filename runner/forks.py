@@ -29,9 +29,9 @@ def in_fork(function: Callable[[], T], *, patience_s: float = _PATIENCE_S) -> T 
     TensorFlow's own threads do not come along: it must not have computed anything in this process.
     """
     context = multiprocessing.get_context("fork")
-    answer, told = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(function, told), daemon=True)
     try:
+        answer, told = context.Pipe(duplex=False)
+        process = context.Process(target=_answer, args=(function, told), daemon=True)
         process.start()
     except (OSError, AssertionError) as error:  # No room; or a daemon, which may have no children.
         log.info("cannot fork", exc_info=error)
