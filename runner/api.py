@@ -35,7 +35,7 @@ def run(*overrides: str, observer: SessionObserver | None = None) -> Result:
     Raises:
         UserError: see `runner.errors`.
     """
-    return run_session(_described(overrides), _shown(observer))
+    return run_session(_described(compose(overrides), overrides), _shown(observer))
 
 
 def recall(*overrides: str, observer: SessionObserver | None = None) -> Result | None:
@@ -49,8 +49,7 @@ def recall(*overrides: str, observer: SessionObserver | None = None) -> Result |
     config = compose(overrides)
     if config.hydra.mode is RunMode.MULTIRUN:
         return None
-    described = launch(job_part(config), config.hydra, list(overrides))
-    return recall_session(described, _shown(observer))
+    return recall_session(_described(config, overrides), _shown(observer))
 
 
 def evaluate(
@@ -81,9 +80,8 @@ def evaluate(
         amendments=record.amendments if record else [],
         run=record.id if record else None,
     )
-    described = launch(job_part(config), config.hydra, list(overrides))
     numerics = record.numerics if record else {}
-    return run_session(replace(described, numerics=numerics), _shown(observer))
+    return run_session(replace(_described(config, overrides), numerics=numerics), _shown(observer))
 
 
 def resume(
@@ -105,7 +103,7 @@ def resume(
         UserError: see `runner.errors`.
     """
     config, resumption = resumption_of(Path(directory), overrides)
-    described = launch(job_part(config), config.hydra, list(overrides))
+    described = _described(config, overrides)
     return run_session(
         replace(described, id=resumption.run, resumption=resumption), _shown(observer)
     )
@@ -127,8 +125,8 @@ def launch(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Launc
         )
 
 
-def _described(overrides: Sequence[str]) -> Launch:
-    config = compose(overrides)
+def _described(config: DictConfig, overrides: Sequence[str]) -> Launch:
+    """What a config with Hydra's own node describes."""
     return launch(job_part(config), config.hydra, list(overrides))
 
 
