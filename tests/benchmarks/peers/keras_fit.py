@@ -13,33 +13,35 @@ from tests.benchmarks.peers.works import WORKS, Work
 _ENDLESS = 1_000_000
 
 
-class AfterEpochs(keras.callbacks.Callback):
-    """Ends training once the stopwatch has seen enough; looks at the end of an epoch only."""
+class Until(keras.callbacks.Callback):
+    """Ends training once the stopwatch has seen enough; looks after every ``num_steps``."""
 
-    def __init__(self, stopwatch: Stopwatch, *, steps_per_epoch: int) -> None:
+    def __init__(self, stopwatch: Stopwatch, *, num_steps: int) -> None:
         super().__init__()
         self._stopwatch = stopwatch
-        self._steps_per_epoch = steps_per_epoch
+        self._num_steps = num_steps
+
+    def look(self) -> None:
+        self.model.stop_training = self._stopwatch.has_seen_enough(self._num_steps)
+
+
+class AfterEpochs(Until):
+    """Looks at the end of an epoch only."""
 
     def on_epoch_end(self, epoch: int, logs: object = None) -> None:
-        self.model.stop_training = self._stopwatch.has_seen_enough(self._steps_per_epoch)
+        self.look()
 
 
-class AfterCalls(keras.callbacks.Callback):
-    """Ends training once the stopwatch has seen enough; looks at the end of every call."""
-
-    def __init__(self, stopwatch: Stopwatch, *, steps_per_execution: int) -> None:
-        super().__init__()
-        self._stopwatch = stopwatch
-        self._steps_per_execution = steps_per_execution
+class AfterCalls(Until):
+    """Looks at the end of every call."""
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:
-        self.model.stop_training = self._stopwatch.has_seen_enough(self._steps_per_execution)
+        self.look()
 
 
 def with_defaults(work: Work, stopwatch: Stopwatch) -> None:
     x, y = work.data()
-    until = AfterEpochs(stopwatch, steps_per_epoch=-(-len(x) // work.batch))
+    until = AfterEpochs(stopwatch, num_steps=-(-len(x) // work.batch))
     work.compiled().fit(x, y, batch_size=work.batch, epochs=_ENDLESS, callbacks=[until], verbose=0)
 
 
@@ -48,7 +50,7 @@ def tuned(work: Work, stopwatch: Stopwatch, *, steps_per_execution: int, jit: bo
     x, y = work.data()
     stream = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x)).repeat()
     stream = stream.batch(work.batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
-    until = AfterCalls(stopwatch, steps_per_execution=steps_per_execution)
+    until = AfterCalls(stopwatch, num_steps=steps_per_execution)
     model = work.compiled(steps_per_execution=steps_per_execution, jit_compile=jit)
     model.fit(
         stream,
