@@ -83,8 +83,10 @@ def check_same_result(found: dict[str, str], straight: dict[str, str]) -> None:
 def latest_fault(checkpoints: Path) -> str | None:
     """Why plain TensorFlow cannot read the whole of the latest checkpoint; None if it can."""
     latest = tf.train.latest_checkpoint(str(checkpoints))
-    # The very first one counts for TensorFlow an instant after its manifest stands.
-    if latest is None and len(list(checkpoints.glob("*.json"))) <= 1:
+    num_manifests = len(list(checkpoints.glob("*.json")))
+    # The very first one counts for TensorFlow an instant after its manifest stands, in the midst of its save.
+    is_first = num_manifests == 1 and any(checkpoints.glob(".saving-*"))
+    if latest is None and (num_manifests == 0 or is_first):
         return None
     if latest is None:
         return "plain TensorFlow finds no checkpoint any more"
