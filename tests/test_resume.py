@@ -80,6 +80,32 @@ def test_interrupted_run_ends_with_the_same_bits(workdir: Path, stops: list[int]
     assert outcome(interrupted) == outcome(straight)
 
 
+class StopAtRow(StopAt):
+    """Ends the process's work when a row is written, whichever of its call."""
+
+    def advanced(self, *, step: int, epoch: float) -> None:
+        return
+
+    def row_written(self, row: dict[str, Any]) -> None:
+        if row["step"] == self._step:
+            raise Stop
+
+
+@pytest.mark.parametrize("step", [2, 3, 4, 5])
+def test_a_run_that_is_killed_between_the_rows_of_a_call_ends_the_same(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.setattr(
+        "runner.phases.train._CALL_S", 1e6
+    )  # After the first step, all to the save.
+    overrides = (*SMALL, "tracking.log_every.steps=1")
+    straight = run(*overrides, "run.dir=straight")
+    with pytest.raises(Stop):
+        run(*overrides, "run.dir=killed", observer=StopAtRow(step))
+    assert len(Path("killed/metrics.jsonl").read_text().splitlines()) == step
+    assert outcome(run(*overrides, "run.dir=killed")) == outcome(straight)
+
+
 @pytest.mark.parametrize(
     "overrides",
     [

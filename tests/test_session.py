@@ -20,6 +20,7 @@ import tensorflow as tf
 import yaml
 
 from runner import Result, evaluate, quiet, run
+from runner import cli as command_line
 from runner.api import recall
 from runner.checkpoint.manifest import read_manifest
 from runner.checkpoint.snapshot import Snapshots
@@ -312,6 +313,13 @@ def test_a_sweep_that_a_config_declares_is_not_taken_for_its_base_run(workdir: P
     run(*TINY)
     assert recall(*TINY) is not None
     assert recall(*TINY, "hydra.mode=MULTIRUN") is None
+
+
+def test_values_to_sweep_over_are_left_to_hydra_and_what_is_wrong_is_told(workdir: Path) -> None:
+    assert not command_line._is_finished(["seed=1,2"])
+    assert not command_line._is_finished(["seed=range(3)"])
+    with pytest.raises(ConfigError, match=r"sed=3: no such key"):
+        command_line._is_finished(["sed=3"])
 
 
 def test_a_trial_of_a_sweep_is_the_run_it_would_be_alone(

@@ -122,7 +122,7 @@ class Staging:
             return
         try:
             move = json.loads(self._moving.read_bytes())
-            names, folder = [f"{name}" for name in move["files"]], self._directory / move["folder"]
+            names, folder = [str(name) for name in move["files"]], self._directory / move["folder"]
         except (ValueError, TypeError, KeyError):
             log.warning("%s is damaged; what it names stays where it is", self._moving)
             self._moving.unlink()

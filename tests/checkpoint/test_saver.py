@@ -222,6 +222,25 @@ def test_a_save_that_failed_holds_nothing_of_the_state(
     assert not any(one() is not None for one in taken), error
 
 
+def test_a_save_that_could_not_begin_holds_nothing_of_the_state(
+    trainer: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer()
+    run.start()
+    taken: list[weakref.ref[Any]] = []
+
+    def take(snapshots: Snapshots, path: Path) -> None:
+        state = tf.constant(1)
+        taken.append(weakref.ref(state))
+        full()
+
+    monkeypatch.setattr(Snapshots, "take", take)
+    with pytest.raises(CheckpointError) as error:
+        run.begin()
+    gc.collect()
+    assert [one() for one in taken] == [None], error
+
+
 @pytest.mark.parametrize("which", ["ready", "check"])
 def test_a_run_that_is_no_longer_this_process_saves_nothing(
     trainer: Make, directory: Path, which: str
