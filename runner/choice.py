@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,11 @@ _HOPELESS = 3.0
 """Who takes so many times longer for one step is not measured any longer."""
 _COMPILES_S_PER_NODE = 1e-3
 """What XLA takes to compile a step, by the nodes of its graph; on a slow machine."""
-_AT_MOST = 0.05
-"""Of the time of the run, for one thing that is tried."""
-_MANY_STEPS = 20_000
+_AT_MOST = 0.1
+"""Of the time of a run, for what is tried."""
+_AT_MOST_OF_A_SHORT_ONE, _SHORT_COSTS_S = 0.25, 6.0
+"""Of the time of a run that is over within a minute, because what XLA saves is often more than half."""
+_MANY_STEPS = 500_000
 """With fewer of them, threads are not worth a look: one is faster only where steps are short."""
 _CLEARLY = 0.95
 """One thread is taken if it needs at most so much of the time that one per core need."""
@@ -51,54 +53,83 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Found:
+    """What is compiled as is fastest."""
+
+    built: Built
+    step_s: float
+    """Seconds for a step; 0 if that was not measured."""
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timed:
-    """What measuring a number of threads came to, compiled as is faster with it."""
+    """What measuring a number of threads came to."""
 
     choice: Choice
     step_s: float
     """Seconds for a step."""
     took_s: float
     """Seconds for measuring it."""
+    why: str
 
 
 def choose(
-    experiment: Experiment, data: Pipelines, *, threads: int | None, choices: Choices
+    experiment: Experiment,
+    data: Pipelines,
+    *,
+    threads: int | None,
+    choices: Choices,
+    notify: Callable[[str], None],
 ) -> Built:
     """Built as it was before by a run of this config on this machine, or as is faster.
 
     Args:
         data: what ``experiment.read`` gave just before.
         threads: those within an op, where they are not to be chosen.
+        notify: is told what is taken, and why.
     """
+
+    def tell(choice: Choice, why: str) -> None:
+        count = "1 thread" if choice.threads == 1 else f"{choice.threads} threads"
+        text = f"engine.compile=auto: {choice.compile}, {count} ({why})"
+        log.info(text)
+        notify(text)
+
     cores, plan = available_cores(), plan_of(experiment, data)
-    choice = choices.recall()
-    if choice is None and threads is None and plan.num_steps >= _MANY_STEPS and CAN_FORK:
+    choice, why = choices.recall(), "as an earlier run of this config"
+    many_steps = plan.num_steps >= _MANY_STEPS
+    if choice is None and threads is None and many_steps and cores > 1 and CAN_FORK:
         time_it = functools.partial(_timed_in_fork, experiment, data)
-        quickest = fastest(time_it, cores=cores, num_steps=plan.num_steps)
-        choice = quickest and choices.keep(quickest)
+        if quickest := fastest(time_it, cores=cores, num_steps=plan.num_steps):
+            choice, why = choices.keep(quickest.choice), quickest.why
     if choice is not None:
+        tell(choice, why)
         return build(experiment, data, threads=choice.threads, compile=choice.compile)
     built = build(experiment, data, threads=threads or cores, compile="graph")
     if not plan.num_steps:
         return built
-    found, _ = faster(built)
-    own = Choice(threads=threads or cores, compile=found.engine.compile)
-    compile = choices.keep(own).compile
-    return found if compile == own.compile else built.compiled(compile)
+    found = faster(built)
+    compile = found.built.engine.compile
+    choice = choices.keep(Choice(threads=threads or cores, compile=compile))
+    tell(choice, found.why)
+    return found.built if choice.compile == compile else built.compiled(choice.compile)
 
 
-def fastest(time_it: Callable[[int], Timed | None], *, cores: int, num_steps: int) -> Choice | None:
+def fastest(time_it: Callable[[int], Timed | None], *, cores: int, num_steps: int) -> Timed | None:
     """One thread per core, or a single one if that is clearly faster and the run long enough to tell.
 
     None if nothing could be measured.
     """
     many = time_it(cores)
-    if many is None:
-        return None
-    if cores == 1 or many.took_s > _AT_MOST * many.step_s * num_steps:
-        return many.choice
+    if many is None or not _pays(2 * many.took_s, run_s=many.step_s * num_steps):
+        return many
     one = time_it(1)
-    return one.choice if one and one.step_s <= _CLEARLY * many.step_s else many.choice
+    if one is None:
+        return many
+    taken = one if one.step_s <= _CLEARLY * many.step_s else many
+    times = f"{_ms(one.step_s)} with 1 thread, {_ms(many.step_s)} with {cores}"
+    return replace(taken, why=f"{taken.why}; {times}")
 
 
 def _timed_in_fork(experiment: Experiment, data: Pipelines, threads: int) -> Timed | None:
@@ -106,33 +137,34 @@ def _timed_in_fork(experiment: Experiment, data: Pipelines, threads: int) -> Tim
 
     def timed() -> Timed:
         begun = time.perf_counter()
-        built = build(experiment, data, threads=threads, compile="graph")
-        found, step_s = faster(built)
-        choice = Choice(threads=threads, compile=found.engine.compile)
-        return Timed(choice=choice, step_s=step_s, took_s=time.perf_counter() - begun)
+        found = faster(build(experiment, data, threads=threads, compile="graph"))
+        return Timed(
+            choice=Choice(threads=threads, compile=found.built.engine.compile),
+            step_s=found.step_s,
+            took_s=time.perf_counter() - begun,
+            why=found.why,
+        )
 
     return in_fork(timed)
 
 
-def faster(built: Built, *, clock: Callable[[], float] = time.perf_counter) -> tuple[Built, float]:
+def faster(built: Built, *, clock: Callable[[], float] = time.perf_counter) -> Found:
     """A graph, compiled by XLA if that is faster for this model, data and batch size.
 
-    The state is afterwards what it was. A run for which compiling would not pay stays a graph, and what
-    measuring it takes is a few steps.
-
-    Returns:
-        It, and what a step took in seconds: 0 if that cannot be measured without a trace, because the
-        Python of a step is called, whose memory could not be taken back.
+    The state is afterwards what it was. A run that is too short for compiling to pay stays a graph, and
+    what measuring it takes is a few steps.
     """
     plan = built.plan
-    if built.inventory.python_calls:
-        return built, 0.0
+    if built.inventory.python_calls:  # Whose memory could not be taken back.
+        return Found(built=built, step_s=0.0, why="not measured, as a step calls Python")
     (chunk,) = built.data.training(plan.split, offset=0, spans=[(0, plan.longest_chunk)])
     with unchanged(built.state.parts(EVERYTHING)):
         graph = _time(built.engine, chunk, clock=clock)
+        why = f"{_ms(graph.step_s)} a step as a graph"
         compiles_s = _COMPILES_S_PER_NODE * built.inventory.num_nodes
-        if compiles_s > _AT_MOST * graph.step_s * plan.num_steps:
-            return built, graph.step_s
+        if not _pays(compiles_s, run_s=graph.step_s * plan.num_steps):
+            why = f"{why}; too short a run for XLA, which may compile {compiles_s:.1g} s"
+            return Found(built=built, step_s=graph.step_s, why=why)
         try:
             compiled = built.compiled("xla")
             hopeless_s = _HOPELESS * graph.one_s
@@ -142,9 +174,20 @@ def faster(built: Built, *, clock: Callable[[], float] = time.perf_counter) -> t
                 compiled.engine.evaluate([chunk])
         except Exception as error:
             log.info("XLA cannot compile this model", exc_info=error)
-            return built, graph.step_s
-    log.info("a step: %.4g ms as a graph, %.4g ms by XLA", 1e3 * graph.step_s, 1e3 * xla.step_s)
-    return min((built, graph.step_s), (compiled, xla.step_s), key=lambda found: found[1])
+            return Found(built=built, step_s=graph.step_s, why=f"{why}; XLA cannot compile it")
+    why = f"{why}, {_ms(xla.step_s)} by XLA"
+    if xla.step_s < graph.step_s:
+        return Found(built=compiled, step_s=xla.step_s, why=why)
+    return Found(built=built, step_s=graph.step_s, why=why)
+
+
+def _pays(costs_s: float, *, run_s: float) -> bool:
+    """Whether to try what costs so much in a run that takes so long without."""
+    return costs_s <= max(_AT_MOST * run_s, min(_AT_MOST_OF_A_SHORT_ONE * run_s, _SHORT_COSTS_S))
+
+
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g} ms"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,9 @@ class SessionObserver(Observer, Protocol):
     def started(self, experiment: Experiment, directory: Path, *, changed: list[str]) -> None:
         """A sitting begins."""
 
+    def chosen(self, text: str) -> None:
+        """What the config leaves open was chosen, for as long as the run goes."""
+
     def restored(self, checkpoint: Path | None, *, step: int) -> None:
         """The state is there: from a checkpoint, or from scratch."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -210,7 +210,7 @@ def _work(
 
         experiment = launch.experiment
         chosen = {**launch.numerics, **record.numerics}
-        built = _built(experiment, run=record.id, chosen=chosen)
+        built = _built(experiment, run=record.id, chosen=chosen, notify=observer.chosen)
         built.inventory.tell_python()
         messages.startup_is_over()
         compile, threads = built.engine.compile, built.threads
@@ -223,7 +223,9 @@ def _work(
         return worker.work()
 
 
-def _built(experiment: Experiment, *, run: str, chosen: Mapping[str, Any]) -> Built:
+def _built(
+    experiment: Experiment, *, run: str, chosen: Mapping[str, Any], notify: Callable[[str], None]
+) -> Built:
     """With what was given, else as the run began if this process still can, else as is chosen now."""
     from runner.choice import Choices, choose
     from runner.engine.numerics import running_threads
@@ -237,7 +239,7 @@ def _built(experiment: Experiment, *, run: str, chosen: Mapping[str, Any]) -> Bu
         return build(experiment, data, threads=threads or cores, compile=compile)
     here = numerics.describe(spec, compile="auto", threads=spec.threads or cores, devices=[])
     choices = Choices(_CHOICES, run=run, machine=here, threads=threads)
-    return choose(experiment, data, threads=threads, choices=choices)
+    return choose(experiment, data, threads=threads, choices=choices, notify=notify)
 
 
 def _move_aside(directory: RunDirectory, observer: SessionObserver) -> None:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from runner import choice, evaluate, run
 from runner.checkpoint import graph
 from runner.checkpoint.spec import EVERYTHING
-from runner.choice import Choice, Choices, Timed, choose, faster, fastest
+from runner.choice import Choice, Choices, Found, Timed, choose, faster, fastest
 from runner.config import Experiment
 from runner.config.compose import compose
 from runner.config.hydra import experiment_of, job_part
@@ -77,9 +77,10 @@ def test_what_is_faster_is_taken_and_the_state_stays(
 ) -> None:
     one = built("phases.train.until.epochs=10000")
     before, clock = bits(one), Clock(monkeypatch, graph=0.01, xla=xla_s)
-    found, step_s = faster(one, clock=clock)
-    assert found.engine.compile == compile
-    assert step_s == pytest.approx(min(0.01, xla_s))
+    found = faster(one, clock=clock)
+    assert found.built.engine.compile == compile
+    assert found.step_s == pytest.approx(min(0.01, xla_s))
+    assert found.why == f"10 ms a step as a graph, {1000 * xla_s:.3g} ms by XLA"
     assert bits(one) == before
     assert {name for name, _ in clock.steps} == {"graph", "xla"}
 
@@ -94,17 +95,40 @@ def test_what_a_call_takes_by_itself_is_held_against_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock(monkeypatch, call_s=0.001, graph=0.0003, xla=0.0001)
-    found, _ = faster(built("phases.train.until.epochs=10000"), clock=clock)
-    assert found.engine.compile == "xla"
+    found = faster(built("phases.train.until.epochs=10000"), clock=clock)
+    assert found.built.engine.compile == "xla"
 
 
-def test_a_run_that_is_shorter_than_compiling_is_worth_is_not_compiled(
+def test_a_run_that_is_too_short_for_compiling_to_pay_is_not_compiled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock(monkeypatch, graph=0.001, xla=0.0001)
-    found, _ = faster(built("engine.limit_steps=500"), clock=clock)
-    assert found.engine.compile == "graph"
+    found = faster(built("engine.limit_steps=500"), clock=clock)
+    assert found.built.engine.compile == "graph"
+    assert "too short a run for XLA" in found.why
     assert {name for name, _ in clock.steps} == {"graph"}
+
+
+@pytest.mark.parametrize(
+    ("costs_s", "run_s", "tried"),
+    [
+        (0.8, 4, True),
+        (0.8, 3, False),  # More than a quarter of it.
+        (5.9, 60, True),
+        (6.1, 59, False),  # More than a tenth of a minute.
+        (60, 601, True),
+    ],
+)
+def test_what_is_tried_costs_a_tenth_of_a_run_or_a_quarter_of_a_short_one(
+    costs_s: float, run_s: float, tried: bool
+) -> None:
+    assert choice._pays(costs_s, run_s=run_s) is tried
+
+
+def test_a_run_of_some_thousand_steps_tries_xla(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, graph=0.0003, xla=0.00005)
+    one = built("model.hidden=[128]", "phases.train.until={steps: 15000, epochs: null}")
+    assert faster(one, clock=clock).built.engine.compile == "xla"
 
 
 def test_what_xla_cannot_compile_stays_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +143,9 @@ def test_what_xla_cannot_compile_stays_a_graph(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Engine, "train", train)
     before = bits(one)
-    assert faster(one, clock=clock)[0] is one
+    found = faster(one, clock=clock)
+    assert found.built is one
+    assert "XLA cannot compile it" in found.why
     assert bits(one) == before
 
 
@@ -133,7 +159,7 @@ def test_an_evaluation_that_xla_cannot_compile_keeps_the_graph(
         raise StepError("no kernel")
 
     monkeypatch.setattr(Engine, "evaluate", evaluate)
-    assert faster(one, clock=clock)[0] is one
+    assert faster(one, clock=clock).built is one
 
 
 def test_what_takes_no_step_is_neither_measured_nor_remembered(
@@ -141,53 +167,79 @@ def test_what_takes_no_step_is_neither_measured_nor_remembered(
 ) -> None:
     one, clock = experiment("phases.train.until.epochs=0"), Clock(monkeypatch, graph=1.0)
     choices = Choices(tmp_path / "choices", run="a", machine={})
-    assert choose(one, read(one), threads=running_threads(), choices=choices).plan.num_steps == 0
+    told: list[str] = []
+    choose(one, read(one), threads=running_threads(), choices=choices, notify=told.append)
     assert clock.steps == []
+    assert told == []
     assert not (tmp_path / "choices").exists()
 
 
 # --- threads ----------------------------------------------------------------------------------------
 
 
+STOPS = """
+from dataclasses import dataclass
+from runner.callbacks import Callback
+
+@dataclass(frozen=True, kw_only=True)
+class Stops(Callback):
+    def after_row(self, values, memory):
+        memory["rows"] = memory.get("rows", 0) + 1
+        return "enough" if memory["rows"] == 4 else None
+"""
+
+
 def timed(threads: int, step_s: float, *, took_s: float = 1.0) -> Timed:
-    return Timed(choice=Choice(threads=threads, compile="xla"), step_s=step_s, took_s=took_s)
+    taken = Choice(threads=threads, compile="xla")
+    return Timed(choice=taken, step_s=step_s, took_s=took_s, why="by XLA")
 
 
 @pytest.mark.parametrize(("one_s", "threads"), [(0.005, 1), (0.0099, 8), (0.02, 8)])
 def test_one_thread_is_taken_if_it_is_clearly_faster(one_s: float, threads: int) -> None:
     times = {8: timed(8, 0.01), 1: timed(1, one_s)}
     found = fastest(times.get, cores=8, num_steps=10_000)
-    assert found == Choice(threads=threads, compile="xla")
+    assert found and found.choice == Choice(threads=threads, compile="xla")
+    assert found.why == f"by XLA; {1000 * one_s:.3g} ms with 1 thread, 10 ms with 8"
 
 
-@pytest.mark.parametrize(("cores", "num_steps"), [(1, 10_000), (8, 1000)])
-def test_one_thread_is_not_tried_where_that_would_not_pay(cores: int, num_steps: int) -> None:
-    times = {cores: timed(cores, 0.01)}
-    assert fastest(times.__getitem__, cores=cores, num_steps=num_steps) == times[cores].choice
+def test_one_thread_is_not_tried_where_that_would_not_pay() -> None:
+    times = {8: timed(8, 0.01)}
+    assert fastest(times.__getitem__, cores=8, num_steps=500) is times[8]
 
 
 def test_what_cannot_be_measured_is_not_chosen() -> None:
     assert fastest({}.get, cores=8, num_steps=10_000) is None
-    assert fastest({8: timed(8, 0.01)}.get, cores=8, num_steps=10_000) == timed(8, 0.01).choice
+    assert fastest({8: timed(8, 0.01)}.get, cores=8, num_steps=10_000) == timed(8, 0.01)
 
 
 def test_measuring_in_forks_leaves_no_trace_in_the_bits(tmp_path: Path) -> None:
-    asked = [*SMALL, "phases.train.until={steps: 20000, epochs: null}", "checkpoint.max_to_keep=1"]
-    command = [sys.executable, "-m", "runner", *asked]
+    # Long enough for threads to be measured, and stopped long before its end.
+    asked = [*SMALL, "phases.train.until={steps: 500000, epochs: null}", "checkpoint.max_to_keep=1"]
+    stops = ["+callbacks.stops={_target_: stops.Stops}", "tracking.log_every.steps=500"]
+    (tmp_path / "stops.py").write_text(STOPS)
+    command = [sys.executable, "-m", "runner", *asked, *stops]
 
     def bits(place: str, *overrides: str) -> dict[str, bytes]:
-        subprocess.run([*command, f"run.dir={place}", *overrides], cwd=tmp_path, check=True)
+        given = [*command, f"run.dir={place}", *overrides]
+        done = subprocess.run(given, cwd=tmp_path, check=True, capture_output=True, text=True)
+        output[place] = done.stdout
         reader = tf.train.load_checkpoint(str(tmp_path / place / "checkpoints"))
         names = reader.get_variable_to_shape_map()
         # Python state holds the id of the run, which goes by the config.
         return {name: bytes(reader.get_tensor(name)) for name in names if "py_state" not in name}
 
+    output: dict[str, str] = {}
     measured = bits("measured")
     chosen = json.loads((tmp_path / "measured" / "run.json").read_text())["numerics"]
     (line,) = filter(None, (tmp_path / "outputs/.choices.jsonl").read_text().splitlines())
     assert json.loads(line).items() >= {key: chosen[key] for key in ("threads", "compile")}.items()
     given = [f"engine.{key}={chosen[key]}" for key in ("threads", "compile")]
     assert bits("given", *given) == measured
+    assert (
+        f"engine.compile=auto: {chosen['compile']}, {chosen['threads']} thread"
+        in output["measured"]
+    )
+    assert "engine.compile=auto" not in output["given"]
 
 
 # --- remembered -------------------------------------------------------------------------------------
@@ -226,9 +278,10 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]
     """Sets what measuring finds from now on."""
     found: list[str] = []
 
-    def faster(one: Built) -> tuple[Built, float]:
+    def faster(one: Built) -> Found:
         compile: Any = found[-1]
-        return (one if compile == "graph" else one.compiled(compile)), 0.001
+        taken = one if compile == "graph" else one.compiled(compile)
+        return Found(built=taken, step_s=0.001, why="so it was told")
 
     monkeypatch.setattr(choice, "faster", faster)
     yield found.append

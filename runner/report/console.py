@@ -83,6 +83,9 @@ class _Common(SessionObserver):
         if changed:
             self._say(f"the code has changed since the last sitting: {', '.join(changed)}")
 
+    def chosen(self, text: str) -> None:
+        self._say(text)
+
     def restored(self, checkpoint: Path | None, *, step: int) -> None:
         if checkpoint is not None:
             self._say(f"goes on from {shown_path(checkpoint)}, step {step:,}")

@@ -204,7 +204,7 @@ def _launches(scratch: Path) -> list[Group]:
         ),
         Group(
             name="start",
-            what="launch to first step of 15,000, measuring a graph alone",
+            what="launch to first step of 15,000, choosing graph or XLA",
             unit="s",
             runner=functools.partial(first_step, measures.until(15_000)),
             rivals=[Rival(name="Keras script", target=1.25, measure=script)],
