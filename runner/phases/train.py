@@ -136,21 +136,23 @@ class _Loop:
 
         Returns whether it saved.
         """
-        at_end = self.step == self.last
         if self._is_due(self._given.log_every, self._logged_at):
             self._log_unread()
         measured: Mapping[str, float] = {}
         evaluation = self._phase.evaluate
-        if evaluation and (at_end or self._is_due(evaluation.every, self._evaluated_at)):
+        if evaluation and (self._is_over() or self._is_due(evaluation.every, self._evaluated_at)):
             measured = self._evaluate(evaluation)
-        if self._given.state.progress.record.stopped is not None:
-            at_end = True
+        if self._is_over():
             self._log_unread()
-        due = at_end or self._is_due(self._given.save_every, self._saved_at)
+        due = self._is_over() or self._is_due(self._given.save_every, self._saved_at)
         due = due or self._given.would_be_best(measured)
         if due:
             self._save(measured)
         return due
+
+    def _is_over(self) -> bool:
+        """Whether the phase ends with this step; a row may have ended it early."""
+        return self.step == self.last or self._given.state.progress.record.stopped is not None
 
     def _save(self, measured: Mapping[str, float], *, scheduled: bool = True) -> None:
         loss = named(self._phase.data, {"loss": self._given.engine.training_loss()})
