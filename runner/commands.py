@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -55,6 +56,8 @@ def ls(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("runner ls", description="List the runs below a directory.")
     parser.add_argument("directory", nargs="?", default=_OUTPUTS, type=Path)
     given = parser.parse_args(arguments)
+    if given.directory != _OUTPUTS and not given.directory.is_dir():
+        raise ConfigError(f"DIRECTORY={given.directory}: there is no such directory")
     runs = find_runs(given.directory)
     if not runs:
         raise UserError(f"there are no runs below {given.directory.absolute()}")
@@ -71,6 +74,8 @@ def show(arguments: Sequence[str]) -> int:
     directory = RunDirectory(find_run(given.run))
     record, console = _read(directory.path), plain_console()
     console.print(f"{record.name} {record.id}: {status(directory, record)}")
+    if overrides := directory.overrides():
+        console.print(f"  {' '.join(shlex.quote(override) for override in overrides)}")
     for sitting in record.sittings:
         steps = " to ".join(
             str(step) for step in (sitting.from_step, sitting.to_step) if step is not None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from yaml import YAMLError
 
 from runner.errors import ConfigError, UserError
 from runner.files import remove, write_atomically, writing
@@ -119,6 +120,13 @@ class RunDirectory:
                 path = folder / f"{name}.yaml"
                 if not path.exists():
                     write_atomically(path, OmegaConf.to_yaml(content).encode())
+
+    def overrides(self) -> list[str]:
+        """Those of the first launch; none where they cannot be read."""
+        with suppress(OSError, YAMLError, ValueError):
+            content = OmegaConf.load(self.path / ".hydra" / "overrides.yaml")
+            return [str(override) for override in content]
+        return []
 
     def check_own(self) -> None:
         """Looks whether it is a run's, or free for one.

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -177,6 +178,22 @@ def test_runs_are_listed_wherever_they_stand_below(workdir: Path, cli: Callable[
         done = cli("ls", place)
         assert done.out.count("a/b/c/here") == 1, done.out
         assert "evaluations" not in done.out
+
+
+def test_a_place_to_list_that_does_not_exist_is_told(
+    workdir: Path, cli: Callable[..., Any]
+) -> None:
+    done = cli("ls", "nowhere")
+    assert (done.code, done.err) == (2, "runner: DIRECTORY=nowhere: there is no such directory\n")
+    assert cli("ls").code == 1
+
+
+def test_a_run_shows_how_it_was_launched(workdir: Path, cli: Callable[..., Any]) -> None:
+    run(*TINY, "run.dir=here", "model.hidden=[8]")
+    (line,) = (line for line in cli("show", "here").out.splitlines() if "run.dir" in line)
+    assert shlex.split(line)[-1] == "model.hidden=[8]"
+    Path("here/.hydra/overrides.yaml").write_text("[")
+    assert cli("show", "here").code == 0
 
 
 def test_checkpoints_without_a_manifest_are_listed(workdir: Path, cli: Callable[..., Any]) -> None:
