@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tests.benchmarks.groups import Group, groups
@@ -25,13 +25,18 @@ _PACKAGES = ("tensorflow", "keras", "torch", "lightning", "jax", "orbax-checkpoi
 
 
 def main() -> int:
-    """0, or 1 if something could not be measured; a target that is not reached is no failure."""
+    """0, 1 if something could not be measured, 2 for bad usage; a target not reached is no failure."""
     options = _options()
     lines, failures = [], []
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
-        for group in groups(Path(scratch), seconds=options.seconds):
-            if options.only and group.name not in options.only:
-                continue
+        known = {group.name: group for group in groups(Path(scratch), seconds=options.seconds)}
+        if unknown := set(options.only or ()) - set(known):
+            print(
+                f"no such group: {', '.join(sorted(unknown))}; known: {', '.join(known)}",
+                file=sys.stderr,
+            )
+            return 2
+        for group in (known[name] for name in options.only or known):
             print(f"{group.name}: {group.what}", flush=True)
             try:
                 lines += list(_lines(group, _rounds(group, options.rounds)))
@@ -85,12 +90,19 @@ def _lines(group: Group, rounds: Sequence[Sequence[float]]) -> Iterator[Line]:
 def _write(lines: Sequence[Line], output: Path, *, rounds: int) -> None:
     """Anew after every group, so that what was measured is there whatever comes."""
     output.mkdir(parents=True, exist_ok=True)
-    versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    versions = ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
     machine = f"{os.cpu_count()} cores, {platform.system()} on {platform.machine()}"
     note = f"Medians of {rounds} rounds; {machine}; Python {platform.python_version()}, {versions}."
     (output / "table.md").write_text(f"{markdown(lines)}\n{note}\n")
     (output / "figures.json").write_text(json.dumps([asdict(line) for line in lines], indent=1))
     plot(lines, output / "plot.svg")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 if __name__ == "__main__":
