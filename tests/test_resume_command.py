@@ -210,7 +210,7 @@ def test_what_was_changed_is_recorded_and_shown(workdir: Path, cli: Callable[...
         {"key": "phases.train.until.epochs", "old": 2, "new": 4, "class": "trajectory"},
     ]
     lines = cli("show", "here").out.splitlines()
-    assert lines[3:6] == [
+    assert lines[4:7] == [
         "    changes the trajectory:",
         "      optimizer.clipnorm: not set -> 1.0",
         "      phases.train.until.epochs: 2 -> 4",
