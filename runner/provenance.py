@@ -14,6 +14,7 @@ from runner.config import Experiment
 from runner.targets import Target, sources
 
 _PACKAGES = (
+    "tf-runner",
     "tensorflow",
     "tensorflow-cpu",
     "keras",

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runner import numerics, provenance
+from runner import numerics, provenance, worktree
 from runner.config import Experiment
 from runner.errors import UserError
 from runner.interrupt import Interrupted
@@ -19,6 +19,8 @@ from runner.record import RunRecord, Sitting
 from runner.rundir import RunDirectory
 
 log = logging.getLogger(__name__)
+
+_DIFF = "diff"
 
 
 def enter_sitting(record: RunRecord, experiment: Experiment) -> list[str]:
@@ -36,9 +38,30 @@ def enter_sitting(record: RunRecord, experiment: Experiment) -> list[str]:
     record.sources = sources
     record.versions = provenance.versions()
     record.machine = provenance.machine()
-    record.git = provenance.git()
+    kept = {name: record.git[name] for name in (_DIFF,) if name in record.git}
+    record.git = {**provenance.git(), **kept}
     record.checkpoint_directory = checkpoint_place(experiment)
     return changed
+
+
+def keep_code(record: RunRecord, directory: RunDirectory) -> None:
+    """Keeps, when a run begins, what no revision holds of its code, and says in the record where.
+
+    Raises:
+        UnwritableError: it cannot be written.
+    """
+    # One whose record was lost began long ago, with the code that is kept already.
+    if len(record.sittings) > 1 or record.saved:
+        return
+    content = None
+    try:
+        content = worktree.difference(record.sources, here=Path.cwd())
+        if content is not None:
+            record.git[_DIFF] = "code.diff"
+    except worktree.TooLarge:
+        record.git[_DIFF] = f"more than {worktree.MOST_BYTES / 1e6:.0f} MB, so it was not kept"
+        log.warning("what no revision holds of the code is %s", record.git[_DIFF])
+    directory.keep_code(content)
 
 
 def checkpoint_place(experiment: Experiment) -> str:

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
-from yaml import YAMLError
 
 from runner.errors import ConfigError, UserError
 from runner.files import remove, write_atomically, writing
@@ -22,7 +22,8 @@ from runner.results import Result, result_from_json
 _LOCK = ".lock"
 _OWN = {
     *(".hydra", "metrics.jsonl", ".metrics.jsonl", ".metrics.jsonl.tmp", "..metrics.jsonl.tmp"),
-    *(".run.json.tmp", "run.log", "checkpoints", "tensorboard", "evaluations"),
+    *(".run.json.tmp", "run.log", "checkpoints", "tensorboard", "evaluations", "reproductions"),
+    *("code.diff", ".code.diff.tmp"),
 }
 """What a run can leave that was killed before it wrote run.json, or that has lost it."""
 
@@ -40,7 +41,8 @@ class RunDirectory:
 
     - ``run.json``: identity, status, sittings, versions, machine, sources, numerics, result
     - ``metrics.jsonl``: the rows; ``.metrics.jsonl``: the same once more
-    - ``.hydra/``: ``config.yaml``, ``overrides.yaml``, ``hydra.yaml`` of the first sitting
+    - ``.hydra/``: ``config.yaml``, ``overrides.yaml``, ``hydra.yaml`` of the first sitting, and
+      ``resolved.yaml``, the first without interpolations; ``code.diff``: the code that no revision holds
     - ``checkpoints/``, ``run.log``; ``.lock`` and what begins so
     """
 
@@ -106,24 +108,40 @@ class RunDirectory:
         """Where the run's checkpoints stand."""
         return self.path / record.checkpoint_directory
 
-    def keep_config(self, config: Any, overrides: Any, hydra: Any) -> None:
-        """Writes what Hydra writes, unless an earlier sitting did.
+    def keep_config(self, config: Any, overrides: Any, hydra: Any, *, resolved: Any) -> None:
+        """Writes what Hydra writes, and the resolved config, unless an earlier sitting did.
 
         Raises:
             UnwritableError: it cannot be written.
         """
         folder = self.path / ".hydra"
         contents = {"config": config, "overrides": overrides, "hydra": hydra}
+        texts = {name: OmegaConf.to_yaml(content) for name, content in contents.items()}
+        # Not by OmegaConf, to which a text with ${ in it would again be an interpolation.
+        texts["resolved"] = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
         with writing(folder):
             folder.mkdir(exist_ok=True)
-            for name, content in contents.items():
+            for name, text in texts.items():
                 path = folder / f"{name}.yaml"
                 if not path.exists():
-                    write_atomically(path, OmegaConf.to_yaml(content).encode())
+                    write_atomically(path, text.encode())
+
+    def keep_code(self, difference: bytes | None) -> None:
+        """Writes code.diff: what the code has that no revision holds, or that there is nothing.
+
+        Raises:
+            UnwritableError: it cannot be written.
+        """
+        path = self.path / "code.diff"
+        with writing(path):
+            if difference is None:
+                remove([path])  # Of a launch that was killed before it was a sitting.
+            else:
+                write_atomically(path, difference)
 
     def overrides(self) -> list[str]:
         """Those of the first launch; none where they cannot be read."""
-        with suppress(OSError, YAMLError, ValueError):
+        with suppress(OSError, yaml.YAMLError, ValueError):
             content = OmegaConf.load(self.path / ".hydra" / "overrides.yaml")
             return [str(override) for override in content]
         return []

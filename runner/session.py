@@ -18,13 +18,14 @@ from omegaconf import DictConfig, OmegaConf
 from runner import numerics, provenance, quiet
 from runner.checkpoint.manifest import read_manifests
 from runner.config import Experiment
+from runner.config.resolved import resolved
 from runner.engine.spec import available_cores
 from runner.errors import ConfigError
 from runner.interrupt import StopRequest, duration_s
 from runner.observer import SessionObserver
 from runner.preflight import check_outside_world
 from runner.record import RunRecord, rebuilt
-from runner.recording import Recording, checkpoint_place, compare_numerics, enter_sitting
+from runner.recording import Recording, checkpoint_place, compare_numerics, enter_sitting, keep_code
 from runner.results import Result
 from runner.resumption import Resumption
 from runner.rundir import DamagedRecordError, RunDirectory, point_latest, shared_lock
@@ -132,10 +133,14 @@ def _sit(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> 
     """One sitting, from run.json's point of view."""
     experiment = launch.experiment
     if launch.resumption is None:
-        directory.keep_config(_without_requests(launch.config), launch.overrides, launch.hydra)
+        kept = _without_requests(launch.config)
+        directory.keep_config(
+            kept, launch.overrides, launch.hydra, resolved=resolved(kept, run=launch.id)
+        )
     point_latest(directory.path)
     record = directory.read() or RunRecord(id=launch.id, name=experiment.name)
     changed = enter_sitting(record, experiment)
+    keep_code(record, directory)
     if launch.resumption:
         launch.resumption.enter(record)
     observer.started(experiment, directory.path, changed=changed)

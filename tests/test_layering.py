@@ -23,7 +23,7 @@ LAYERS = [
     {"inventory", "state"},
     {"phases"},
     {"config"},
-    {"events", "observer", "provenance", "record"},
+    {"events", "observer", "provenance", "record", "worktree"},
     {"numerics", "preflight", "rundir"},
     {"amend", "experiment", "recording", "resumption"},
     {"choice", "saving", "start"},

@@ -67,8 +67,7 @@ def register() -> None:
     they also hold for a run's saved config, which is launched without that file.
     """
     forget()
-    OmegaConf.register_new_resolver("run_id", _resolve_run_id, replace=True)
-    OmegaConf.register_new_resolver("checked_run_dir", _resolve_checked_run_dir, replace=True)
+    register_resolvers()
     node = HydraConf(
         defaults=[_without_logging(entry) for entry in HydraConf().defaults],
         run=RunDir("${checked_run_dir:}"),
@@ -79,6 +78,12 @@ def register() -> None:
         help=HelpConf(app_name="runner", header="", footer="", template=_HELP),
     )
     ConfigStore.instance().store(group="hydra", name="config", node=node, provider="hydra")
+
+
+def register_resolvers() -> None:
+    """Tells OmegaConf what the runner's own interpolations mean."""
+    OmegaConf.register_new_resolver("run_id", _resolve_run_id, replace=True)
+    OmegaConf.register_new_resolver("checked_run_dir", _resolve_checked_run_dir, replace=True)
 
 
 def _without_logging(entry: dict[str, str]) -> dict[str, str]:
