@@ -22,11 +22,16 @@ class Interrupted(UserError):
     exit_code = 75
 
 
+class StepReached(Interrupted):
+    """The run was to go no further than this for now."""
+
+
 class StopRequest:
     """What the loop asks after every call into TensorFlow.
 
     Args:
         max_time_s: seconds from now after which to stop; None for no limit.
+        at_step: of the whole run, where to stop; None for no limit.
         notify: is told the reason when a signal arrives.
         clock: seconds from any origin.
     """
@@ -35,19 +40,27 @@ class StopRequest:
         self,
         *,
         max_time_s: float | None = None,
+        at_step: int | None = None,
         notify: Callable[[str], None] = lambda reason: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.at_step = at_step
         self._signal: str | None = None
         self._notify = notify
         self._clock = clock
         self._ends = None if max_time_s is None else clock() + max_time_s
 
-    def reason(self) -> str | None:
-        """Why to stop now, or None to go on."""
-        if self._signal is None and self._ends is not None and self._clock() >= self._ends:
+    def reason(self, *, step: int) -> str | None:
+        """Why to stop now that ``step`` is done, or None to go on."""
+        if self._signal is not None:
+            return self._signal
+        if self._ends is not None and self._clock() >= self._ends:
             return "run.max_time is over"
-        return self._signal
+        return f"step {step:,} is reached" if self.is_reached(step) else None
+
+    def is_reached(self, step: int) -> bool:
+        """Whether ``step`` is as far as it was to go, and it was not asked to stop otherwise."""
+        return self._signal is None and self.at_step is not None and step >= self.at_step
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:

@@ -52,13 +52,16 @@ class Launch:
     resumption: Resumption | None = None
     """What changes about the run, if it is gone on with from its own config."""
     numerics: Mapping[str, Any] = field(default_factory=dict)
-    """Of the run that this one measures: what was chosen there holds here."""
+    """Of the run that this one measures or repeats: what was chosen there holds here."""
+    until: int | None = None
+    """The step where this sitting ends, although the run does not."""
 
 
 def run(launch: Launch, observer: SessionObserver) -> Result:
     """Runs, resumes or recalls.
 
     Raises:
+        StepReached: the launch goes to a step, and the run goes on from there.
         UserError: something the user can put right; see `runner.errors`.
     """
     directory = RunDirectory(Path(launch.experiment.run.dir))
@@ -148,7 +151,9 @@ def _sit(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> 
         observer.amended(launch.resumption.changes)
     max_time = experiment.run.max_time
     stop = StopRequest(
-        max_time_s=None if max_time is None else duration_s(max_time), notify=observer.stopping
+        max_time_s=None if max_time is None else duration_s(max_time),
+        at_step=launch.until,
+        notify=observer.stopping,
     )
     with Recording(directory, record), _closing(observer), stop.on_signals():
         result = _work(launch, directory, record, observer, stop)

@@ -18,7 +18,7 @@ from runner.config import Experiment
 from runner.events import Events
 from runner.experiment import Built
 from runner.files import UnwritableError
-from runner.interrupt import Interrupted, StopRequest
+from runner.interrupt import Interrupted, StepReached, StopRequest
 from runner.observer import SessionObserver
 from runner.phases import Given, Row
 from runner.record import RunRecord
@@ -94,11 +94,12 @@ class Worker:
         Raises:
             CheckpointError: no checkpoint to start from, or a save failed.
             Interrupted: the run was asked to stop, and did after saving.
+            StepReached: it was to go no further for now; it stands between two steps, and is not finished.
             LockedError: another process has taken the run over.
         """
         self._start()
         try:
-            self._do_phases()
+            self._go_on()
         except Interrupted:
             self._saving.settle_all()  # It says that all is saved.
             raise
@@ -109,6 +110,19 @@ class Worker:
             with suppress(UnwritableError):  # They are made anew from the rows by the next sitting.
                 self._events.close()
         return self._result()
+
+    def _go_on(self) -> None:
+        """Does what is left of the phases, or what is left up to a step; then the run is not finished."""
+        if self._stop.at_step is None:
+            self._do_phases()
+            return
+        try:
+            if not self._stop.is_reached(self._state.step):
+                self._do_phases()
+        except Interrupted:
+            if not self._stop.is_reached(self._state.step):
+                raise
+        raise StepReached(f"step {self._state.step:,} is reached; it goes on from there")
 
     def _start(self) -> None:
         sitting = self._record.sittings[-1]
@@ -161,9 +175,12 @@ class Worker:
 
     def _stop_between_phases(self, name: str) -> None:
         """Stops before a phase if asked to: the end of the one before it has been saved."""
-        reason = self._stop.reason()
+        reason = self._reason()
         if reason is not None and self._state.progress.record.phase not in (None, name):
             raise Interrupted(f"{reason}: stopped before {name}; the same command goes on")
+
+    def _reason(self) -> str | None:
+        return self._stop.reason(step=self._state.step)
 
     def _given(self, name: str) -> Given:
         experiment = self._experiment
@@ -180,7 +197,8 @@ class Worker:
             write=self._write,
             observer=self._observer,
             callbacks=experiment.callbacks,
-            stop=self._stop.reason,
+            stop=self._reason,
+            stop_at=self._stop.at_step,
         )
 
     def _write(self, row: Row) -> None:

@@ -29,11 +29,11 @@ def test_what_is_no_duration(text: str) -> None:
 def test_time_is_up_by_the_clock() -> None:
     now = [100.0]
     stop = StopRequest(max_time_s=60.0, clock=lambda: now[0])
-    assert stop.reason() is None
+    assert stop.reason(step=0) is None
     now[0] = 159.9
-    assert stop.reason() is None
+    assert stop.reason(step=0) is None
     now[0] = 160.0
-    assert stop.reason() == "run.max_time is over"
+    assert stop.reason(step=0) == "run.max_time is over"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -45,9 +45,9 @@ def test_a_signal_asks_and_a_second_one_does_what_it_did_before(number: signal.S
     stop = StopRequest(notify=told.append)
     try:
         with stop.on_signals():
-            assert stop.reason() is None
+            assert stop.reason(step=0) is None
             os.kill(os.getpid(), number)
-            assert stop.reason() == number.name
+            assert stop.reason(step=0) == number.name
             assert signal.getsignal(number) is before
         assert told == [number.name]
         assert signal.getsignal(number) is before
@@ -75,3 +75,13 @@ def test_a_run_out_of_time_saves_and_exits_with_75(cli: Callable[..., Any]) -> N
     again = cli(*small)
     assert "goes on from here/checkpoints/ckpt-stopped-1, step 1" in again.out
     assert not Path("here/checkpoints/ckpt-stopped-1.index").exists()
+
+
+def test_a_step_is_as_far_as_it_goes() -> None:
+    stop = StopRequest(at_step=3)
+    assert [stop.reason(step=step) for step in (2, 3, 4)] == [
+        None,
+        "step 3 is reached",
+        "step 4 is reached",
+    ]
+    assert StopRequest().reason(step=3) is None

@@ -156,6 +156,14 @@ def test_a_stop_is_heeded_in_the_middle_of_a_chunk() -> None:
     assert world.done == [("train", 0, 16), ("save", 3, {})]
 
 
+def test_a_call_ends_at_the_step_after_which_to_stop() -> None:
+    world = World(seconds_per_step=0.0, save_every=Every(steps=100))
+    given = replace(world.given(), stop_at=7, stop=lambda: "so far" if world.step >= 7 else None)
+    with pytest.raises(Interrupted, match="stopped at step 7 after saving"):
+        Train(until=Until(steps=50)).run(given)
+    assert world.done == [("train", 0, 16), ("save", 7, {})]
+
+
 def test_a_save_comes_after_the_rows_of_its_step_and_carries_their_metrics() -> None:
     world = World(log_every=Every(steps=5), save_every=Every(steps=5))
     train(world, Until(steps=5), Evaluation())

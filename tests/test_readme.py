@@ -223,13 +223,17 @@ def check_set_up(words: list[str]) -> None:
         assert project["scripts"] == {"runner": "runner.cli:main"}
 
 
+OCCASIONAL = {".lock", "evaluations", "reproductions", "code.diff"}
+"""What the text tells of a run directory, as not every run has it."""
+
+
 def check_run_directory(listing: str) -> None:
     """Everything in the list is there, and everything that is there is in the list."""
     first, *lines = listing.splitlines()
     assert re.fullmatch(r"outputs/digits_mlp/[0-9a-f]{10}/", first)
     place = next(Path("outputs/digits_mlp").glob("*/run.json")).parent
     contents = {line.split()[0].rstrip("/"): re.findall(r"[\w-]+\.\S+\w", line) for line in lines}
-    assert set(contents) == {path.name for path in place.iterdir()} - {".lock", "evaluations"}
+    assert set(contents) == {path.name for path in place.iterdir()} - OCCASIONAL
     for folder in (".hydra", "checkpoints"):
         there = {stable(path.name) for path in (place / folder).iterdir()}
         listed = {stable(name) for name in contents[folder]}

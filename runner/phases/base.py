@@ -68,6 +68,8 @@ class Given:
     callbacks: Mapping[str, Callback] = field(default_factory=dict)
     stop: Callable[[], str | None] = lambda: None
     """Why the run should stop where it can go on later, or None."""
+    stop_at: int | None = None
+    """A step of the whole run after which to ask that, wherever a call would end."""
     clock: Callable[[], float] = time.monotonic
     """Seconds from any origin, for rates and rhythms."""
 

@@ -123,8 +123,10 @@ class _Loop:
 
     def _due(self) -> int:
         """The next step at which something is due, wherever in a chunk that falls."""
-        due = (rhythm.after(self.step, self._epochs) for rhythm in self._rhythms)
-        return min([self.last, *(step for step in due if step is not None)])
+        due = [rhythm.after(self.step, self._epochs) for rhythm in self._rhythms]
+        if self._given.stop_at is not None:
+            due.append(self._given.stop_at - self.start)
+        return min([self.last, *(step for step in due if step is not None and step > self.step)])
 
     def _rows(self, last: int) -> list[int]:
         """The steps up to ``last`` at which a row is due, as far as the clock has no say in it."""
