@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from runner.api import evaluate, resume, run
+from runner.api import evaluate, reproduce, resume, run
+from runner.reproduction import Reproduction
 from runner.results import Result
 
-__all__ = ["Result", "evaluate", "resume", "run"]
+__all__ = ["Reproduction", "Result", "evaluate", "reproduce", "resume", "run"]

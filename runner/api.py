@@ -12,8 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from runner.config.compose import compose, plain_errors
 from runner.config.evaluation import evaluation_of
 from runner.config.hydra import experiment_of, id_of, job_part
+from runner.interrupt import StepReached
 from runner.observer import SessionObserver
 from runner.preflight import with_real_paths
+from runner.reproduction import Plan, Reproduction, compare, plan_of
+from runner.reproduction.compare import check_tolerance
 from runner.results import Result
 from runner.resumption import resumption_of
 from runner.rundir import RunDirectory
@@ -72,13 +75,15 @@ def evaluate(
     Raises:
         UserError: see `runner.errors`.
     """
-    record = RunDirectory(Path(directory)).read()
+    place = RunDirectory(Path(directory))
+    record = place.read()
     config = evaluation_of(
         Path(directory),
         overrides,
         checkpoint=checkpoint,
         amendments=record.amendments if record else [],
         run=record.id if record else None,
+        checkpoints=place.checkpoints(record) if record else None,
     )
     numerics = record.numerics if record else {}
     return run_session(replace(_described(config, overrides), numerics=numerics), _shown(observer))
@@ -107,6 +112,56 @@ def resume(
     return run_session(
         replace(described, id=resumption.run, resumption=resumption), _shown(observer)
     )
+
+
+def reproduce(
+    directory: str | Path,
+    *,
+    tolerance: float | None = None,
+    observer: SessionObserver | None = None,
+) -> Reproduction:
+    """Does a finished run afresh from its saved config, and compares what comes out.
+
+    It is a run of its own below ``<directory>/reproductions``, named after the code and the machine:
+    the same again there goes on with it or, once it is finished, compares at once. The saved run
+    stays as it is. What was changed by ``resume`` on the way is changed again, at the same steps.
+
+    Args:
+        directory: the run directory.
+        tolerance: relative; numbers that differ by no more are taken for equal.
+        observer: as for ``run``.
+
+    Raises:
+        ConfigError: there is no such run, it is not finished, or what it started from is gone.
+        UserError: see `runner.errors`.
+    """
+    check_tolerance(tolerance)
+    plan = plan_of(Path(directory))
+    shown = _shown(observer)
+    shown.reproducing(plan.run, plan.directory, matters=plan.matters)
+    if not plan.is_finished:
+        for number in range(plan.begun, len(plan.parts)):
+            _do_part(plan, number, shown)
+    found = compare(plan.run, plan.directory, tolerance=tolerance)
+    return replace(found, matters=plan.matters)
+
+
+def _do_part(plan: Plan, number: int, observer: SessionObserver) -> None:
+    """Goes from where the run afresh stands to the end of a part."""
+    part = plan.parts[number]
+    if number == 0:
+        overrides = RunDirectory(plan.run).overrides()
+        described = _described(plan.config(), overrides)
+    else:
+        overrides = part.overrides if plan.begun < number else []
+        config, resumption = resumption_of(plan.directory, overrides)
+        described = replace(_described(config, overrides), resumption=resumption)
+    numerics = plan.record.numerics
+    described = replace(described, id=plan.record.id, numerics=numerics, until=part.until)
+    try:
+        run_session(described, observer)
+    except StepReached:
+        plan.check_reached(part)
 
 
 def launch(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Launch:

@@ -50,6 +50,7 @@ def _command(arguments: Sequence[str]) -> Callable[[Sequence[str]], int]:
     known = {
         "resume": commands.resume,
         "evaluate": commands.evaluate,
+        "reproduce": commands.reproduce,
         "ls": commands.ls,
         "show": commands.show,
         "checkpoints": commands.checkpoints,

@@ -1,4 +1,4 @@
-"""The commands for saved runs. Only ``resume`` and ``evaluate`` import TensorFlow."""
+"""The commands for saved runs. Only ``resume``, ``evaluate`` and ``reproduce`` import TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from runner.report.tables import (
     checkpoint_table,
     number,
     places,
+    reproduction_table,
     result_table,
     run_table,
     shown_path,
+    verdict,
 )
 from runner.rundir import RunDirectory, find_runs
+from runner.standing import last_step, status
 
 _OUTPUTS = Path("outputs")
 _MAX_WATCHED = 32
@@ -49,6 +52,29 @@ def evaluate(arguments: Sequence[str]) -> int:
     given = parser.parse_intermixed_args(arguments)
     evaluate_run(find_run(given.run), *given.overrides, checkpoint=given.checkpoint)
     return 0
+
+
+def reproduce(arguments: Sequence[str]) -> int:
+    """`runner reproduce RUN [--tolerance T]`"""
+    from runner.api import reproduce as reproduce_run
+
+    parser = _parser("reproduce", "Run a finished run afresh, and compare what comes out.")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="T",
+        help="relative, such as 1e-6: numbers so near are taken for equal, although bits differ",
+    )
+    given = parser.parse_args(arguments)
+    reproduction = reproduce_run(find_run(given.run), tolerance=given.tolerance)
+    console = plain_console()
+    console.print()
+    console.print(reproduction_table(reproduction))
+    console.print()
+    console.print(verdict(reproduction))
+    for reason in () if reproduction.is_identical else reproduction.numerics:
+        console.print(f"  afresh, {reason}")
+    return 0 if reproduction.is_reproduced else 1
 
 
 def ls(arguments: Sequence[str]) -> int:
@@ -145,13 +171,6 @@ def find_run(text: str) -> Path:
     )
 
 
-def status(directory: RunDirectory, record: RunRecord) -> str:
-    """As recorded, but a run that no process holds is not running."""
-    if record.status != "running":
-        return record.status
-    return "running" if directory.is_locked() else "interrupted"
-
-
 def _run_row(path: Path) -> dict[str, object]:
     directory = RunDirectory(path)
     try:
@@ -161,7 +180,7 @@ def _run_row(path: Path) -> dict[str, object]:
     return {
         "run": shown_path(path),
         "status": status(directory, record),
-        "step": _last_step(directory, record),
+        "step": last_step(directory, record),
         "result": _headline(directory, record),
     }
 
@@ -171,15 +190,6 @@ def _read(path: Path) -> RunRecord:
     if record is None:
         raise UserError(f"{path} has no run.json")
     return record
-
-
-def _last_step(directory: RunDirectory, record: RunRecord) -> int:
-    """Where the run stands: where its last sitting ended or, if it was killed, its last checkpoint."""
-    step = record.sittings[-1].to_step if record.sittings else None
-    if step is not None:
-        return step
-    manifests = read_manifests(directory.checkpoints(record))
-    return manifests[-1].step if manifests else 0
 
 
 def _remarks(sitting: Sitting) -> list[str]:

@@ -28,6 +28,13 @@ class SessionObserver(Observer, Protocol):
     def amended(self, changes: list[Change]) -> None:
         """The run goes on with these values changed."""
 
+    def reproducing(self, run: Path, directory: Path, *, matters: list[str]) -> None:
+        """The run in ``run`` is done afresh in ``directory``.
+
+        Args:
+            matters: what could matter and is not as it was.
+        """
+
     def moved_aside(self, directory: Path) -> None:
         """An earlier run made room for a fresh one, and now stands in ``directory``."""
 

@@ -87,11 +87,11 @@ def resumption_of(directory: Path, overrides: Sequence[str]) -> tuple[DictConfig
 
 
 def _in_place(config: DictConfig, directory: Path, record: RunRecord) -> DictConfig:
-    """The config for where the run stands now; a relative path may have been seen from elsewhere."""
+    """The config for where the run stands now, whatever its paths were seen from or relative to."""
     with open_dict(config):
         OmegaConf.update(config, "run.dir", str(directory))
-        if Path(record.checkpoint_directory).is_absolute():
-            OmegaConf.update(config, "checkpoint.directory", record.checkpoint_directory)
+        checkpoints = RunDirectory(directory).checkpoints(record)
+        OmegaConf.update(config, "checkpoint.directory", str(checkpoints))
     return config
 
 

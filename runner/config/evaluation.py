@@ -27,12 +27,14 @@ def evaluation_of(
     checkpoint: str | int | None,
     amendments: Sequence[Sequence[str]] = (),
     run: str | None = None,
+    checkpoints: Path | None = None,
 ) -> DictConfig:
     """The config of the run in ``directory`` with only its evaluations as phases.
 
     Args:
         amendments: what the run was resumed with since its config was saved.
         run: its id; checkpoints of other runs in the same place do not count.
+        checkpoints: where the run's stand now; by default where its config says.
 
     Raises:
         ConfigError: the saved config and the overrides are not right together.
@@ -40,7 +42,10 @@ def evaluation_of(
     """
     # Absolute, so that the evaluation has the same id wherever it is asked for.
     directory = directory.resolve()
-    config = recompose(saved_config(directory, amendments=amendments), overrides)
+    saved = saved_config(directory, amendments=amendments)
+    if checkpoints is not None:
+        OmegaConf.update(saved, "checkpoint.directory", str(checkpoints.resolve()))
+    config = recompose(saved, overrides)
     with open_dict(config):
         config.run.dir = str(directory)
         experiment = experiment_of(config)

@@ -29,6 +29,7 @@ Train and evaluate Keras models from a config.
   runner -m [overrides]           sweep: a run for every combination
   runner resume RUN [overrides]   go on from a run's own config, with values changed
   runner evaluate RUN             evaluate a saved run
+  runner reproduce RUN            do a run afresh, and compare it with what came out then
   runner ls                       list the runs
   runner show RUN                 what ran, how far it got, what came out
   runner checkpoints RUN          list a run's checkpoints; --verify reads them all

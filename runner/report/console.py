@@ -72,6 +72,12 @@ class _Common(SessionObserver):
         for line in change_lines(changes):
             self._say(line)
 
+    def reproducing(self, run: Path, directory: Path, *, matters: list[str]) -> None:
+        self._say(f"reproduces {shown_path(run)} in {shown_path(directory)}")
+        self._say("what could matter:" if matters else "nothing that could matter has changed")
+        for line in matters:
+            self._say(f"  {line}")
+
     def moved_aside(self, directory: Path) -> None:
         self._say(
             f"the earlier run now stands in {shown_path(directory)}; without run.fresh=true, the same "

@@ -10,7 +10,16 @@ from typing import Any
 from rich.table import Table
 
 from runner.config.changes import Change
+from runner.reproduction import Item, Reproduction
 from runner.results import Result
+
+_DIGITS = 16
+_VERDICTS = {
+    "equal": "equal",
+    "within": "other bits",
+    "differs": "differs",
+    "gone": "no longer there",
+}
 
 
 def result_table(result: Result) -> Table:
@@ -61,6 +70,37 @@ def checkpoint_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     for row in rows:
         table.add_row(*(str(row.get(title, "")) for title in titles))
     return table
+
+
+def reproduction_table(reproduction: Reproduction) -> Table:
+    """What was compared, in the original and afresh; values in full where they differ."""
+    table = Table(show_edge=False)
+    for title in ("compared", "original", "afresh", ""):
+        table.add_column(title, overflow="fold")
+    for item in reproduction.items:
+        values = [_compared(value, item) for value in (item.original, item.again)]
+        table.add_row(item.what, *values, _VERDICTS[item.verdict])
+    return table
+
+
+def _compared(value: Any, item: Item) -> str:
+    if item.verdict == "equal" and isinstance(value, float):
+        return number(value)
+    if value is None:
+        return "-"
+    # Of a hash, the beginning tells two from each other.
+    return str(value)[:_DIGITS] if item.what.startswith("fingerprint") else str(value)
+
+
+def verdict(reproduction: Reproduction) -> str:
+    """What the comparison comes to."""
+    if reproduction.is_identical:
+        return "equal, bit for bit"
+    if reproduction.is_reproduced:
+        return f"equal within {reproduction.tolerance:g}, not bit for bit"
+    names = ", ".join(item.what for item in reproduction.differing)
+    within = "" if reproduction.tolerance is None else f" by more than {reproduction.tolerance:g}"
+    return f"not the same{within}: {names}"
 
 
 def change_lines(changes: Sequence[Change]) -> list[str]:

@@ -1,0 +1,128 @@
+"""What the bits of a run could depend on besides its config and data, then and now."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runner import numerics, provenance
+from runner.config import Experiment
+from runner.errors import shown
+from runner.phases import Train
+from runner.record import RunRecord
+from runner.schedule import Every
+
+_DIGITS = 10
+_SHORT = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What there is now."""
+
+    sources: dict[str, str]
+    """SHA-256 by file of the code behind every target."""
+    versions: dict[str, str]
+    git: dict[str, Any]
+    numerics: dict[str, Any]
+    """As far as they are known before TensorFlow starts; what a run chose is taken for chosen again."""
+
+    def key(self, record: RunRecord) -> str:
+        """Ten hexadecimal digits, the same for the same run in the same surroundings.
+
+        The revision is not in it: only of the code behind targets does it matter what it is.
+        """
+        content = [record.amendments, self.sources, self.versions, self.numerics]
+        text = json.dumps(content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def surroundings(experiment: Experiment, record: RunRecord) -> Surroundings:
+    """What there is now for a run to be done afresh.
+
+    Args:
+        experiment: what the run is by now.
+        record: its run.json.
+    """
+    then = record.numerics
+    return Surroundings(
+        sources=provenance.source_hashes(experiment),
+        versions=provenance.versions(),
+        git=provenance.git(),
+        numerics=numerics.describe(
+            experiment.engine,
+            compile=then.get("compile", "auto"),
+            threads=then.get("threads", 0),
+            devices=then.get("devices", []),
+        ),
+    )
+
+
+def matters(experiment: Experiment, record: RunRecord, now: Surroundings) -> list[str]:
+    """What is not as it was and could matter, in plain words; nothing if nothing could."""
+    return [
+        *_code(record, now),
+        *_differing(record.versions, now.versions),
+        *_numerics(record, now),
+        *_within(record),
+        *_by_the_clock(experiment),
+    ]
+
+
+def _code(record: RunRecord, now: Surroundings) -> Iterator[str]:
+    then, here = record.git, now.git
+    if then.get("revision") != here.get("revision"):
+        yield f"revision is {_revision(here)}, was {_revision(then)}"
+    if dirty := then.get("dirty"):
+        kept = then.get("diff")
+        where = f"kept in {kept}" if kept == "code.diff" else kept or "not kept"
+        yield f"differed from the revision then: {', '.join(dirty)} ({where})"
+    if dirty := here.get("dirty"):
+        yield f"differs from the revision now: {', '.join(dirty)}"
+    for name in sorted({**record.sources, **now.sources}):
+        before, after = record.sources.get(name), now.sources.get(name)
+        if before != after:
+            kind = "has changed" if before and after else "is gone" if before else "is new"
+            yield f"code behind the config: {name} {kind}"
+
+
+def _revision(git: Mapping[str, Any]) -> str:
+    return str(git.get("revision", "none"))[:_SHORT]
+
+
+def _differing(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    for name in {**then, **now}:
+        if then.get(name) != now.get(name):
+            yield f"{name} is {shown(now.get(name))}, was {shown(then.get(name))}"
+
+
+def _numerics(record: RunRecord, now: Surroundings) -> list[str]:
+    """Without versions, which are told anyway."""
+    then, here = ({**one, "versions": {}} for one in (record.numerics, now.numerics))
+    return numerics.differences(then, here) if record.numerics else []
+
+
+def _within(record: RunRecord) -> Iterator[str]:
+    """What changed from one sitting of the run to the next: none of that is repeated."""
+    for sitting in record.sittings:
+        since = f"the run itself, from step {sitting.from_step or 0:,}"
+        if sitting.changed_sources:
+            yield f"{since}: other code in {', '.join(sitting.changed_sources)}"
+        for reason in sitting.not_identical:
+            yield f"{since}: {reason}"
+
+
+def _by_the_clock(experiment: Experiment) -> Iterator[str]:
+    rhythms: dict[str, Every] = {
+        "checkpoint.every": experiment.checkpoint.every,
+        "tracking.log_every": experiment.tracking.log_every,
+    }
+    for name, phase in experiment.phases.items():
+        if isinstance(phase, Train) and phase.evaluate:
+            rhythms[f"phases.{name}.evaluate.every"] = phase.evaluate.every
+    for key, rhythm in rhythms.items():
+        if rhythm.seconds is not None:
+            yield f"{key}.seconds={shown(rhythm.seconds)}: the clock says when, and it says otherwise"
