@@ -110,7 +110,7 @@ class _Finished:
     def __init__(self, path: Path) -> None:
         self._directory = RunDirectory(path)
         record = self._directory.read()
-        result = record and self._directory.result(record)
+        result = None if record is None else self._directory.result(record)
         if record is None or result is None:
             raise ConfigError(f"{path}: holds no finished run")
         self.record: RunRecord = record
