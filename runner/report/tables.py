@@ -13,7 +13,7 @@ from runner.config.changes import Change
 from runner.reproduction import Item, Reproduction
 from runner.results import Result
 
-_DIGITS = 16
+_DIGITS = 10
 _VERDICTS = {
     "equal": "equal",
     "within": "other bits",

@@ -134,23 +134,35 @@ def _checkpoints(one: _Finished, other: _Finished, tolerance: float | None) -> I
     kept = [_kept(one.result, ours), _kept(other.result, theirs)]
     if not any(kept):
         return
+    same = kept[0] == kept[1]
     yield Item(
         what="checkpoints kept",
-        original=" ".join(kept[0]),
-        again=" ".join(kept[1]),
-        verdict="equal" if kept[0] == kept[1] else "differs",
+        original=len(kept[0]) if same else " ".join(kept[0]),
+        again=len(kept[1]) if same else " ".join(kept[1]),
+        verdict="equal" if same else "differs",
     )
-    for name in sorted({*kept[0]} & {*kept[1]}, key=kept[0].index):
-        is_last = name == kept[0][-1]
-        before, now = (found.get(name) for found in (ours, theirs))
-        if before is None and not is_last:
-            continue  # Somebody made room; the last one tells it all.
-        yield Item(
-            what=f"fingerprint of {name}",
-            original=before and before.fingerprint,
-            again=now and now.fingerprint,
-            verdict=_of_fingerprints(before, now, tolerance),
-        )
+    common = [name for name in kept[0] if name in kept[1]]
+    found = [_fingerprint(name, ours.get(name), theirs.get(name), tolerance) for name in common]
+    # What somebody removed to make room is not missed where the last one is there, which tells it all.
+    earlier = [item for item in found[:-1] if item.original is not None]
+    equal = [item for item in earlier if item.verdict == "equal"]
+    if equal:
+        count = len(equal)
+        what = "fingerprints of earlier ones"
+        yield Item(what=what, original=count, again=count, verdict="equal")
+    yield from (item for item in earlier if item.verdict != "equal")
+    yield from found[-1:]
+
+
+def _fingerprint(
+    name: str, before: Manifest | None, now: Manifest | None, tolerance: float | None
+) -> Item:
+    return Item(
+        what=f"fingerprint of {name}",
+        original=before and before.fingerprint,
+        again=now and now.fingerprint,
+        verdict=_of_fingerprints(before, now, tolerance),
+    )
 
 
 def _kept(result: Result, manifests: Mapping[str, Manifest]) -> list[str]:
