@@ -153,7 +153,7 @@ def _do_part(plan: Plan, number: int, observer: SessionObserver) -> None:
         overrides = RunDirectory(plan.run).overrides()
         described = _described(plan.config(), overrides)
     else:
-        overrides = part.overrides if plan.begun < number else []
+        overrides = part.overrides
         config, resumption = resumption_of(plan.directory, overrides)
         described = replace(_described(config, overrides), resumption=resumption)
     numerics = plan.record.numerics

@@ -30,12 +30,15 @@ class Surroundings:
     numerics: dict[str, Any]
     """As far as they are known before TensorFlow starts; what a run chose is taken for chosen again."""
 
-    def key(self, record: RunRecord) -> str:
-        """Ten hexadecimal digits, the same for the same run in the same surroundings.
+    def key(self, history: object) -> str:
+        """Ten hexadecimal digits, the same for the same history of a run in the same surroundings.
 
         The revision is not in it: only of the code behind targets does it matter what it is.
+
+        Args:
+            history: JSON data.
         """
-        content = [record.amendments, self.sources, self.versions, self.numerics]
+        content = [history, self.sources, self.versions, self.numerics]
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 

@@ -99,12 +99,12 @@ def plan_of(run: Path) -> Plan:
         raise ConfigError(f"RUN={run}: no such directory with a run.json")
     _check_finished(run, record)
     experiment = experiment_of(saved_config(run, amendments=record.amendments))
-    now = surroundings(experiment, record)
+    now, parts = surroundings(experiment, record), parts_of(record)
     return Plan(
         run=run,
         record=record,
-        directory=run / FOLDER / now.key(record),
-        parts=parts_of(record),
+        directory=run / FOLDER / now.key([vars(part) for part in parts]),
+        parts=parts,
         matters=matters(experiment, record, now),
     )
 

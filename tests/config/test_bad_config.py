@@ -226,7 +226,7 @@ BAD: list[tuple[str, str]] = [
     # What is no key=value at all.
     (
         "seed",
-        "seed: no such command, and no key=value; known: resume, evaluate, ls, show, checkpoints",
+        "seed: no such command, and no key=value; known: resume, evaluate, reproduce, ls, show, checkpoints",
     ),
     ("--config-name nope", f"nope: there is no nope.yaml in {config_directory()}"),
     ("--config-path nope", "nope: there is no such directory of configs"),
