@@ -139,6 +139,11 @@ class RunDirectory:
             else:
                 write_atomically(path, difference)
 
+    def code(self) -> bytes | None:
+        """The content of code.diff, if there is one."""
+        path = self.path / "code.diff"
+        return path.read_bytes() if path.is_file() else None
+
     def overrides(self) -> list[str]:
         """Those of the first launch; none where they cannot be read."""
         with suppress(OSError, yaml.YAMLError, ValueError):

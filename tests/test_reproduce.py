@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -301,9 +302,9 @@ def test_what_could_matter_is_told_before(
 
     assert told == [
         "  revision is none, was 0123456789",
-        "  differed from the revision then: a.py (kept in code.diff)",
         "  code behind the config: gone.py is gone",
         "  code behind the config: own_model.py has changed",
+        "  differed from the revision then: a.py (kept in code.diff)",
         f"  keras is {keras.__version__}, was 2.0",
         "  features lacks avx9",
         "  the run itself, from step 0: threads is 1, was 2",
@@ -321,6 +322,38 @@ def test_other_code_begins_another_one(own_model: Path) -> None:
     assert second.directory != first.resolve()
     assert listen.matters == ["code behind the config: own_model.py has changed"]
     assert second.is_identical
+
+
+def test_code_that_no_revision_held_then_nor_now(own_model: Path) -> None:
+    for command in ("init -q", "add own_model.py", "-c user.name=x -c user.email=y commit -qm one"):
+        subprocess.run(["git", *command.split()], check=True)
+    notes = own_model.with_name("notes.txt")
+    notes.write_text("one")
+    subprocess.run(["git", "add", "notes.txt"], check=True)
+    run(*LINEAR)
+    listen = Listen()
+    assert reproduce("here", observer=listen).is_identical
+    assert listen.matters == []
+    notes.write_text("two")
+    reproduce("here", observer=listen)
+    assert listen.matters == [
+        "differed from the revision then: notes.txt (kept in code.diff)",
+        "differs from the revision now: notes.txt",
+    ]
+
+
+def test_another_value_of_the_environment(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEED", "12345")
+    run(*HERE, 'seed="${oc.decode:${oc.env:SEED}}"')
+    for path in Path("here/.hydra").iterdir():
+        assert "12345" not in path.read_text()
+    listen = Listen()
+    assert reproduce("here", observer=listen).is_identical
+    assert listen.matters == []
+    monkeypatch.setenv("SEED", "54321")
+    assert not reproduce("here", observer=listen).is_identical
+    assert len(listen.matters) == 1
+    assert listen.matters[0].startswith("the saved config is that of run ")
 
 
 def test_rhythms_of_the_clock_are_told(workdir: Path) -> None:

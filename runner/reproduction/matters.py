@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from runner import numerics, provenance
+from runner import numerics, provenance, worktree
 from runner.config import Experiment
 from runner.errors import shown
 from runner.phases import Train
@@ -27,6 +28,8 @@ class Surroundings:
     """SHA-256 by file of the code behind every target."""
     versions: dict[str, str]
     git: dict[str, Any]
+    code: bytes | None
+    """What no revision holds of it; see `runner.worktree`."""
     numerics: dict[str, Any]
     """As far as they are known before TensorFlow starts; what a run chose is taken for chosen again."""
 
@@ -50,9 +53,10 @@ def surroundings(experiment: Experiment, record: RunRecord) -> Surroundings:
         experiment: what the run is by now.
         record: its run.json.
     """
-    then = record.numerics
+    then, sources = record.numerics, provenance.source_hashes(experiment)
     return Surroundings(
-        sources=provenance.source_hashes(experiment),
+        sources=sources,
+        code=_code_now(sources),
         versions=provenance.versions(),
         git=provenance.git(),
         numerics=numerics.describe(
@@ -64,10 +68,28 @@ def surroundings(experiment: Experiment, record: RunRecord) -> Surroundings:
     )
 
 
-def matters(experiment: Experiment, record: RunRecord, now: Surroundings) -> list[str]:
-    """What is not as it was and could matter, in plain words; nothing if nothing could."""
+def _code_now(sources: Iterable[str]) -> bytes | None:
+    try:
+        return worktree.difference(sources, here=Path.cwd())
+    except worktree.TooLarge as error:
+        return str(error).encode()  # Like nothing that was kept.
+
+
+def matters(
+    experiment: Experiment, record: RunRecord, now: Surroundings, *, id: str, code: bytes | None
+) -> list[str]:
+    """What is not as it was and could matter, in plain words; nothing if nothing could.
+
+    Args:
+        experiment: what the run is by now.
+        record: its run.json.
+        id: that its saved config has now.
+        code: what the run kept of it that no revision held.
+    """
     return [
+        *_config(record, id),
         *_code(record, now),
+        *(_uncommitted(record, now) if code != now.code else []),
         *_differing(record.versions, now.versions),
         *_numerics(record, now),
         *_within(record),
@@ -75,21 +97,33 @@ def matters(experiment: Experiment, record: RunRecord, now: Surroundings) -> lis
     ]
 
 
+def _config(record: RunRecord, id: str) -> Iterator[str]:
+    if id != record.id:
+        yield (
+            f"the saved config is that of run {id} by now, was {record.id}: it was edited, or a value of "
+            "the environment is another one"
+        )
+
+
 def _code(record: RunRecord, now: Surroundings) -> Iterator[str]:
     then, here = record.git, now.git
     if then.get("revision") != here.get("revision"):
         yield f"revision is {_revision(here)}, was {_revision(then)}"
+    for name in sorted({**record.sources, **now.sources}):
+        before, after = record.sources.get(name), now.sources.get(name)
+        if before != after:
+            kind = "has changed" if before and after else "is gone" if before else "is new"
+            yield f"code behind the config: {name} {kind}"
+
+
+def _uncommitted(record: RunRecord, now: Surroundings) -> Iterator[str]:
+    then, here = record.git, now.git
     if dirty := then.get("dirty"):
         kept = then.get("diff")
         where = f"kept in {kept}" if kept == "code.diff" else kept or "not kept"
         yield f"differed from the revision then: {', '.join(dirty)} ({where})"
     if dirty := here.get("dirty"):
         yield f"differs from the revision now: {', '.join(dirty)}"
-    for name in sorted({**record.sources, **now.sources}):
-        before, after = record.sources.get(name), now.sources.get(name)
-        if before != after:
-            kind = "has changed" if before and after else "is gone" if before else "is new"
-            yield f"code behind the config: {name} {kind}"
 
 
 def _revision(git: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from runner.config.hydra import experiment_of
+from runner.config.hydra import experiment_of, id_of
 from runner.config.reproduction import first_launch
 from runner.config.saved import saved_config
 from runner.errors import ConfigError, UserError
@@ -99,13 +99,13 @@ def plan_of(run: Path) -> Plan:
         raise ConfigError(f"RUN={run}: no such directory with a run.json")
     _check_finished(run, record)
     experiment = experiment_of(saved_config(run, amendments=record.amendments))
-    now, parts = surroundings(experiment, record), parts_of(record)
+    now, parts, id = surroundings(experiment, record), parts_of(record), id_of(saved_config(run))
     return Plan(
         run=run,
         record=record,
-        directory=run / FOLDER / now.key([vars(part) for part in parts]),
+        directory=run / FOLDER / now.key([id, *map(vars, parts)]),
         parts=parts,
-        matters=matters(experiment, record, now),
+        matters=matters(experiment, record, now, id=id, code=RunDirectory(run).code()),
     )
 
 
