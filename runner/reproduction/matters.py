@@ -143,7 +143,7 @@ def _numerics(record: RunRecord, now: Surroundings) -> list[str]:
 
 
 def _within(record: RunRecord) -> Iterator[str]:
-    """What changed from one sitting of the run to the next: none of that is repeated."""
+    """What changed from one sitting of the run to the next; only what a resume changed is repeated."""
     for sitting in record.sittings:
         since = f"the run itself, from step {sitting.from_step or 0:,}"
         if sitting.changed_sources:
