@@ -682,7 +682,9 @@ def test_a_run_that_stops_says_that_it_saved_only_if_it_did(
     """Its last save was due anyway, and is at work when it is asked to stop."""
     steps = ("checkpoint.every.steps=1", f"checkpoint.on_save_error={goes_on}")
     _fail_saves(monkeypatch, at=(2,))
-    monkeypatch.setattr(StopRequest, "reason", lambda stop: "SIGTERM" if _is_saving(2) else None)
+    monkeypatch.setattr(
+        StopRequest, "reason", lambda stop, step: "SIGTERM" if _is_saving(2) else None
+    )
     with pytest.raises(CheckpointError, match="ckpt-2 could not be saved"):
         run(*TINY_NAMED, *steps)
     assert record(workdir / "here")["status"] == "failed"
