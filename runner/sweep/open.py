@@ -28,8 +28,8 @@ from runner.sweep.show import for_terminal
 log = logging.getLogger(__name__)
 
 SWEEPS = Path("outputs/sweeps")
-_REQUESTS = ("sweep.jobs", "sweep.retry_failed", "sweep.trial_timeout", "sweep.n_trials")
-"""Keys that say nothing of what the trials are."""
+_REQUESTS = ("jobs", "retry_failed", "trial_timeout", "n_trials")
+"""Keys of ``sweep`` that say nothing of what the trials are."""
 
 
 @contextmanager
@@ -56,10 +56,16 @@ def opened(
     directory = SWEEPS / sweep_id(given)
     record = SweepRecord(
         overrides=list(given),
-        configs=_hash_of_configs(context, config),
+        configs=_hash_of_configs(context, job_part(config)),
         metric=metric,
         mode=mode,
-        trials=[Trial(number=n, overrides=list(one)) for n, one in enumerate(trials)],
+        trials=[
+            Trial(
+                number=number,
+                overrides=[override for override in one if not _is_of_sweep(override)],
+            )
+            for number, one in enumerate(trials)
+        ],
     )
     make_directory(directory)
     with Lock(directory / ".lock").held():
@@ -75,7 +81,8 @@ def opened(
 
 def sweep_id(overrides: Sequence[str]) -> str:
     """Ten hexadecimal digits, the same for the same trials, however they are worked through."""
-    lasting = sorted(one for one in overrides if one.partition("=")[0].lstrip("+") not in _REQUESTS)
+    requests = [f"sweep.{name}" for name in _REQUESTS]
+    lasting = sorted(one for one in overrides if _key(one) not in requests)
     return hashlib.sha256(json.dumps(lasting).encode()).hexdigest()[:10]
 
 
@@ -96,6 +103,15 @@ def composer(context: HydraContext, config: DictConfig) -> Callable[[Sequence[st
     return compose
 
 
+def _is_of_sweep(override: str) -> bool:
+    """Whether it is about the sweep, which is no part of a trial."""
+    return _key(override).partition(".")[0] == "sweep"
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
+
+
 def _earlier(directory: Path) -> SweepRecord | None:
     try:
         return read(directory / RECORD)
@@ -105,8 +121,13 @@ def _earlier(directory: Path) -> SweepRecord | None:
 
 
 def _hash_of_configs(context: HydraContext, config: DictConfig) -> str:
-    """Of all that a trial is composed from besides its overrides: while it stays, so do the runs."""
-    digest = hashlib.sha256(OmegaConf.to_yaml(config).encode())
+    """Of all that a trial is composed from besides its overrides: while it stays, so do the runs.
+
+    Args:
+        config: without Hydra's own node.
+    """
+    of_trials = OmegaConf.masked_copy(config, [str(key) for key in config if key != "sweep"])
+    digest = hashlib.sha256(OmegaConf.to_yaml(of_trials).encode())
     for element in context.config_loader.get_search_path().get_path():
         if urlparse(element.path).scheme in ("", "file"):
             folder = Path(urlparse(element.path).path)

@@ -5,15 +5,15 @@ What happens to one of them, be it a crash, a hang or a kill for want of memory,
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
-import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar
@@ -21,8 +21,6 @@ from typing import Any, Generic, Protocol, TypeVar
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
 
-_DIES_WITH_PARENT = 1
-"""Linux's PR_SET_PDEATHSIG."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE_S = 30.0
 """For saving, before a process that was asked to stop is killed."""
@@ -113,6 +111,7 @@ class Pool(Generic[T]):
         handle = context.Process(
             target=_enter, args=(self.work, task, sender, _share(slot, of=self.jobs))
         )
+        resource_tracker.ensure_running()  # It would unblock signals, were it started below.
         # Blocked in the server that this may start, and in the process until it can be asked to stop.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
@@ -205,11 +204,9 @@ def _share(slot: int, *, of: int) -> list[int]:
 
 def _enter(work: Work[Any], task: Any, messages: Connection, cores: Sequence[int]) -> None:
     """The beginning of a process."""
-    if sys.platform == "linux":
-        # Whoever it works for is gone: it saves and stops.
-        ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGTERM)
     if cores:
         os.sched_setaffinity(0, cores)
+    threading.Thread(target=_stop_if_alone, daemon=True).start()  # It takes no signals itself.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
@@ -218,3 +215,11 @@ def _enter(work: Work[Any], task: Any, messages: Connection, cores: Sequence[int
             messages.send(message)
 
     work(task, tell)
+
+
+def _stop_if_alone() -> None:
+    """When whoever started it dies, it saves and stops."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
