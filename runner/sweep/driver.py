@@ -83,19 +83,33 @@ class Sweep:
         self._write()
 
     def tasks(self) -> Iterator[Task]:
-        """What is left to run, one trial after the other, composed when it is asked for."""
+        """What is left to run, one trial after the other, composed when it is asked for.
+
+        Raises:
+            ConfigError: not one of the trials can be run.
+        """
+        problems = []
         for trial in self.record.of_status("waiting"):
-            task = self.task(trial)
+            try:
+                task = self.task(trial)
+            except ConfigError as error:
+                self._end(trial, "failed", str(error))
+                problems.append(error)
+                continue
             if task is not None:
                 yield task
+        if problems and len(problems) == len(self.record.trials):
+            self.record.status = "failed"
+            self._write()
+            raise problems[0]
 
     def task(self, trial: Trial) -> Task | None:
-        """The trial to run; None if there is nothing to do, or its config is wrong."""
-        try:
-            launch = self.compose(trial.overrides)
-        except ConfigError as error:
-            self._end(trial, "failed", str(error))
-            return None
+        """The trial to run; None if there is nothing to do.
+
+        Raises:
+            ConfigError: its config is wrong.
+        """
+        launch = self.compose(trial.overrides)
         trial.run = launch.experiment.run.dir
         if self._recall(trial):
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,12 +65,11 @@ class _Common(SweepObserver):
         self._console.print()
         self._console.print(sweep_table(record))
         self._console.print()
-        failed = record.of_status("failed", "elsewhere")
-        for trial in failed:
-            self._say(f"trial {trial.number} {trial.status}: {trial.reason}")
+        for trial in record.of_status("failed", "elsewhere"):
             log = directory / f"trial-{trial.number}.log"
-            if log.exists():
-                self._say(f"  see {shown_path(log)}")
+            where = f" (see {shown_path(log)})" if log.exists() else ""
+            told = f"runner: trial {trial.number} {trial.status}: {trial.reason}{where}"
+            print(told, file=sys.stderr)
         if changed:
             self._say(f"the code has changed since: {', '.join(changed)}")
         left = record.of_status("waiting", "running", "stopped")

@@ -131,7 +131,7 @@ def test_a_wrong_value_in_one_trial_fails_that_one(workdir: Path, cli: Callable[
     done = cli("-m", *TINY, "seed=1,-2,3")
     assert done.code == 1
     assert statuses(workdir) == ["finished", "failed", "finished"]
-    assert "trial 1 failed: seed=-2: give a number from 0 to 2147483647" in done.out
+    assert done.err == "runner: trial 1 failed: seed=-2: give a number from 0 to 2147483647\n"
 
 
 def test_what_is_wrong_for_all_is_told_before_anything_is_run(
@@ -164,7 +164,7 @@ def test_a_trial_that_fails_touches_no_other(
     done = cli(*sweep)
     assert done.code == 1
     assert statuses(workdir) == ["failed", "finished"]
-    assert f"trial 0 failed: {reason}" in done.out
+    assert f"runner: trial 0 failed: {reason}" in done.err
     directory = RunDirectory(Path(record(workdir)["trials"][0]["run"]))
     told = directory.read()
     assert told is not None
@@ -172,7 +172,7 @@ def test_a_trial_that_fails_touches_no_other(
     # It is not tried again unless that is asked for.
     again = cli(*sweep)
     assert again.out.count("begins") == 0
-    assert "failed before; sweep.retry_failed=true tries it again" in again.out
+    assert "failed before; sweep.retry_failed=true tries it again" in again.err
     (workdir / "bad.py").write_text(BAD.replace("match self.how", "match 'well'"))
     assert cli(*sweep, "sweep.retry_failed=true").code == 0
     assert statuses(workdir) == ["finished", "finished"]
