@@ -28,8 +28,7 @@ def for_terminal(console: Console | None = None) -> SweepObserver:
 def sweep_table(record: SweepRecord, *, trials: list[Trial] | None = None) -> Table:
     """One line a trial, the best first: what was swept over, what came out, how long it took."""
     keys = record.swept()
-    names = list(dict.fromkeys(name for trial in record.trials for name in trial.metrics))
-    names = [name for name in names if name != record.metric]
+    names = [name for name in _last_measured(record) if name != record.metric]
     table = Table(show_edge=False)
     for title in ("trial", *keys):
         table.add_column(title, overflow="fold")
@@ -135,6 +134,13 @@ class Live(_Common):
         table = sweep_table(record, trials=[*running, *ended][:_LIVE_ROWS])
         table.caption, table.caption_justify = _summary(record), "left"
         return table
+
+
+def _last_measured(record: SweepRecord) -> list[str]:
+    """The numbers of the split that was measured last: those of the last phase."""
+    names = list(dict.fromkeys(name for trial in record.trials for name in trial.metrics))
+    splits = [name.partition("/")[0] for name in names]
+    return [name for name, split in zip(names, splits, strict=True) if split == splits[-1]]
 
 
 def _status(trial: Trial) -> str:
