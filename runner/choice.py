@@ -250,6 +250,11 @@ class Choices:
                         return choice
         return None
 
+    def threads(self, count: int, *, compile: Compile) -> int:
+        """Those that an earlier run had, or so many, for one that is compiled as the config says."""
+        choice = self.recall() or self.keep(Choice(threads=count, compile=compile))
+        return choice.threads
+
     def keep(self, choice: Choice) -> Choice:
         """Remembers a choice; returns the one that holds."""
         with suppress(OSError):  # A run does not fail for what makes only the next one sure.
@@ -262,6 +267,6 @@ class Choices:
 
 def _read(content: Mapping[str, Any]) -> Choice:
     threads, compile = content["threads"], content["compile"]
-    if compile not in ("graph", "xla") or type(threads) is not int or threads < 1:
+    if compile not in ("graph", "xla", "eager") or type(threads) is not int or threads < 1:
         raise ValueError(content)
     return Choice(threads=threads, compile=compile)

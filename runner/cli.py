@@ -75,9 +75,11 @@ def _launch(arguments: Sequence[str]) -> int:
 
     from runner.config.compose import plain_errors
     from runner.config.hydra import CONFIG_NAME, VERSION_BASE, config_directory, register
+    from runner.sweep.plugins import register as register_plugins
 
     register()
-    job = _Job()
+    register_plugins()
+    job = Job()
     sys.argv = ["runner", *_with_absolute_config_path(arguments)]
     overrides = [argument for argument in arguments if not argument.startswith("-")]
     with plain_errors(overrides):
@@ -85,7 +87,7 @@ def _launch(arguments: Sequence[str]) -> int:
             config_path=config_directory(), config_name=CONFIG_NAME, version_base=VERSION_BASE
         )
         main(job)()
-    return max(job.exit_codes, default=0)
+    return job.exit_code
 
 
 def _is_finished(arguments: Sequence[str]) -> bool:
@@ -108,13 +110,14 @@ def _is_finished(arguments: Sequence[str]) -> bool:
         return False
 
 
-class _Job:
+class Job:
     """What Hydra calls with a composed config. A trial that fails does not end the sweep."""
 
     def __init__(self) -> None:
-        self.exit_codes: list[int] = []
+        self.exit_code = 0
 
-    def __call__(self, config: object) -> None:
+    def __call__(self, config: object) -> float | None:
+        """Returns the value of the objective, for Hydra's sweepers."""
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
         from omegaconf import DictConfig
@@ -122,21 +125,24 @@ class _Job:
         from runner import api, session
         from runner.interrupt import Interrupted
         from runner.report import for_terminal
+        from runner.sweep.objective import objective
 
         if not isinstance(config, DictConfig):
             raise TypeError(f"Hydra passed a {type(config).__name__}")
-        if Interrupted.exit_code in self.exit_codes:
-            return  # The sweep was asked to stop, not only the trial that was at work.
+        if self.exit_code == Interrupted.exit_code:
+            return None  # The sweep was asked to stop, not only the trial that was at work.
         hydra: Any = HydraConfig.get()
         overrides = list(hydra.overrides.task)
         if hydra.mode is RunMode.MULTIRUN:
             print(f"\ntrial {hydra.job.num}: {' '.join(overrides)}")
         try:
-            session.run(api.launch(config, hydra, overrides), for_terminal())
-            self.exit_codes.append(0)
+            launch = api.launch(config, hydra, overrides)
+            result = session.run(launch, for_terminal())
         except UserError as error:
             _tell(error)
-            self.exit_codes.append(error.exit_code)
+            self.exit_code = max(self.exit_code, error.exit_code)
+            return None
+        return objective(result, launch.experiment.objective[0])
 
 
 def _with_absolute_config_path(arguments: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 _MAX_SHOWN = 12
-_MAX_UNCUT = 14
+_MAX_UNCUT = 15
 
 
 class UserError(Exception):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -244,11 +245,16 @@ def _built(
     spec = experiment.engine
     threads = spec.threads or running_threads() or chosen.get("threads")
     compile = chosen.get("compile") if spec.compile == "auto" else spec.compile
-    data, cores = read(experiment), available_cores()
-    if compile is not None:
-        return build(experiment, data, threads=threads or cores, compile=compile)
+    data = read(experiment)
+    if threads is not None and compile is not None:
+        return build(experiment, data, threads=threads, compile=compile)
+    # Of the machine, not of this process's share: a trial of a sweep and a run alone are one config.
+    cores = os.cpu_count() or 1
     here = numerics.describe(spec, compile="auto", threads=spec.threads or cores, devices=[])
     choices = Choices(_CHOICES, run=run, machine=here, threads=threads)
+    if compile is not None:
+        threads = choices.threads(available_cores(), compile=compile)
+        return build(experiment, data, threads=threads, compile=compile)
     return choose(experiment, data, threads=threads, choices=choices, notify=notify)
 
 

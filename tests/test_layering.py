@@ -32,7 +32,7 @@ LAYERS = [
     {"report"},
     {"api"},
     {"__init__"},
-    {"commands"},
+    {"commands", "sweep"},
     {"cli"},
     {"__main__"},
 ]

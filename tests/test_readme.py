@@ -170,7 +170,9 @@ class Reader:
             self._code = 0
             return
         assert self._code == 0, "the command before it failed, and the README does not say so"
-        if words[0] == "runner" and not re.search(r"[&;<>`]", command):
+        # What is reproduced takes the threads of the original, which TensorFlow sets once in a process.
+        is_apart = words[1:2] == ["reproduce"] or re.search(r"[&;<>`]", command)
+        if words[0] == "runner" and not is_apart:
             GlobalHydra.instance().clear()
             printed = self._captured(lambda: self._leave(run_command(words[1:])))
         else:

@@ -356,7 +356,7 @@ def test_a_trial_of_a_sweep_is_the_run_it_would_be_alone(
 def test_a_failing_trial_does_not_end_a_sweep(workdir: Path, process: Callable[..., Any]) -> None:
     done = process("-m", "optimizer.learning_rate=1e30,0.001", *TINY, "tracking.log_every.steps=1")
     assert done.code == 1
-    assert "runner: train/loss is " in done.err
+    assert "runner: trial 0 failed: train/loss is " in done.err
     assert "Traceback" not in done.err
     statuses = [record(path.parent)["status"] for path in Path("outputs").glob("*/*/run.json")]
     assert sorted(statuses) == ["failed", "finished"]

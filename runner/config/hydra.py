@@ -20,6 +20,8 @@ from runner.targets import forget
 CONFIG_NAME = "config"
 VERSION_BASE = "1.3"
 
+_PLUGINS = [("sweeper", "grid", "Grid"), ("launcher", "isolated", "Isolated")]
+"""Hydra's groups, the member that is chosen unless another one is, and its class in `runner.sweep`."""
 _HOME = "<run>"
 _GROUPS = "$APP_CONFIG_GROUPS"
 _HELP = f"""\
@@ -70,7 +72,7 @@ def register() -> None:
     forget()
     register_resolvers()
     node = HydraConf(
-        defaults=[_without_logging(entry) for entry in HydraConf().defaults],
+        defaults=[_default(entry) for entry in HydraConf().defaults],
         run=RunDir("${checked_run_dir:}"),
         sweep=SweepDir(dir="outputs/${name}", subdir="${run_id:}"),
         # The runner writes .hydra/ itself: Hydra would overwrite it at every launch.
@@ -78,7 +80,11 @@ def register() -> None:
         job=JobConf(name="runner", chdir=False),
         help=HelpConf(app_name="runner", header="", footer="", template=_HELP),
     )
-    ConfigStore.instance().store(group="hydra", name="config", node=node, provider="hydra")
+    store = ConfigStore.instance()
+    store.store(group="hydra", name="config", node=node, provider="hydra")
+    for group, name, plugin in _PLUGINS:
+        content = {"_target_": f"hydra_plugins.runner.{plugin}"}
+        store.store(group=f"hydra/{group}", name=name, node=content, provider="runner")
 
 
 def register_resolvers() -> None:
@@ -87,9 +93,13 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("checked_run_dir", _resolve_checked_run_dir, replace=True)
 
 
-def _without_logging(entry: dict[str, str]) -> dict[str, str]:
-    """The runner logs into its run directories, and Hydra not at all."""
-    return {name: "none" if name.endswith("_logging") else entry[name] for name in entry}
+def _default(entry: dict[str, str]) -> dict[str, str]:
+    """A line of Hydra's own defaults; the runner logs into its run directories, and Hydra not at all."""
+    plugins = {group: name for group, name, _ in _PLUGINS}
+    return {
+        name: "none" if name.endswith("_logging") else plugins.get(name, entry[name])
+        for name in entry
+    }
 
 
 def job_part(config: DictConfig) -> DictConfig:

@@ -14,18 +14,19 @@ from runner.config.hydra import config_directory
 Command = Callable[..., Any]
 
 KEYS = (
-    "name, seed, run, model, data, task, optimizer, checkpoint, phases, engine, tracking, callbacks"
+    "name, seed, run, model, data, task, optimizer, checkpoint, phases, engine, tracking, callbacks, "
+    "sweep"
 )
 ROOT = f"known: {KEYS}, debug, experiment"
 GROUPS = (
     "known: callbacks, checkpoint, data, debug, engine, experiment, model, optimizer, "
-    "optimizer/learning_rate, phases, task, tracking"
+    "optimizer/learning_rate, phases, sweep, task, tracking"
 )
 MODELS = "known: application, cnn, gpt, linear, lstm, mlp, own, resnet"
 ADAM = (
-    "known: learning_rate, weight_decay, amsgrad, use_ema, ema_overwrite_frequency, "
-    "gradient_accumulation_steps, ema_momentum, beta_1, beta_2, epsilon, loss_scale_factor, clipnorm "
-    "and 3 more"
+    "known: learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay, clipnorm, clipvalue, "
+    "global_clipnorm, use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, "
+    "gradient_accumulation_steps, name"
 )
 NET = "known: shape, outputs, hidden, activation, dropout"
 NO_BEST = "checkpoint.best is null; give it a metric, or restore latest"
@@ -67,7 +68,7 @@ BAD: list[tuple[str, str]] = [
     (
         "~sed",
         "~sed: there is no such key; did you mean seed? known: model, data, task, optimizer, "
-        "checkpoint, phases, engine, tracking, callbacks, name, seed, run",
+        "checkpoint, phases, engine, tracking, callbacks, sweep, name, seed, run",
     ),
     (
         "~callbacks.stop",

@@ -1,0 +1,205 @@
+"""A sweep from its overrides to its end: what is finished is recalled, what is left is run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from runner import provenance
+from runner.config.schema import SweepSpec
+from runner.engine.spec import available_cores
+from runner.errors import ConfigError, UserError
+from runner.interrupt import Interrupted, duration_s
+from runner.rundir import RunDirectory
+from runner.session import Launch
+from runner.sweep.objective import objective
+from runner.sweep.record import RECORD, Status, SweepRecord, Trial
+from runner.sweep.trial import Failure, Row, Task
+from runner.targets import hashes
+
+
+class SweepObserver(Protocol):
+    """Is told what happens in a sweep; shows it to people, changes nothing."""
+
+    def sweep_started(self, record: SweepRecord, directory: Path) -> None: ...
+
+    def trial_started(self, trial: Trial) -> None: ...
+
+    def trial_advanced(self, trial: Trial, row: Mapping[str, Any]) -> None: ...
+
+    def trial_ended(self, trial: Trial) -> None: ...
+
+    def stopping(self, reason: str) -> None: ...
+
+    def sweep_ended(self, record: SweepRecord, directory: Path, *, changed: list[str]) -> None: ...
+
+
+@dataclass
+class Sweep:
+    """The trials of a sweep, and what is known of them.
+
+    Args:
+        compose: makes a trial's overrides a launch.
+        earlier: what an earlier launch of the sweep left.
+    """
+
+    record: SweepRecord
+    directory: Path
+    spec: SweepSpec
+    compose: Callable[[Sequence[str]], Launch]
+    observer: SweepObserver
+    earlier: SweepRecord | None = None
+    clock: Callable[[], float] = time.monotonic
+    _begun: dict[int, float] = field(default_factory=dict)
+    """When each trial that was not recalled began."""
+    _told: dict[int, tuple[Status | None, str | None]] = field(default_factory=dict)
+    """What processes told of their failure."""
+    _sources: set[tuple[tuple[str, str], ...]] = field(default_factory=set)
+    """The hashes of the sources that finished runs were made from, each set of them once."""
+    _is_stopping: bool = False
+
+    def num_jobs(self) -> int:
+        """How many trials are at work at once."""
+        return self.spec.jobs or available_cores()
+
+    def timeout_s(self) -> float | None:
+        """What a trial may take."""
+        text = self.spec.trial_timeout
+        return None if text is None else duration_s(text)
+
+    def begin(self) -> None:
+        """Recalls what an earlier launch of this sweep knows to be finished."""
+        self.observer.sweep_started(self.record, self.directory)
+        is_same = self.earlier is not None and self.earlier.configs == self.record.configs
+        known = self.earlier.trials if self.earlier and is_same else []
+        places = {tuple(trial.overrides): trial.run for trial in known}
+        for trial in self.record.trials:
+            trial.run = places.get(tuple(trial.overrides))
+            self._recall(trial)
+        self._write()
+
+    def tasks(self) -> Iterator[Task]:
+        """What is left to run, one trial after the other, composed when it is asked for.
+
+        Raises:
+            ConfigError: not one of the trials can be run.
+        """
+        problems = []
+        for trial in self.record.of_status("waiting"):
+            try:
+                task = self.task(trial)
+            except ConfigError as error:
+                self._end(trial, "failed", str(error))
+                problems.append(error)
+                continue
+            if task is not None:
+                yield task
+        if problems and len(problems) == len(self.record.trials):
+            self.record.status = "failed"
+            self._write()
+            raise problems[0]
+
+    def task(self, trial: Trial) -> Task | None:
+        """The trial to run; None if there is nothing to do.
+
+        Raises:
+            ConfigError: its config is wrong.
+        """
+        launch = self.compose(trial.overrides)
+        trial.run = launch.experiment.run.dir
+        if self._recall(trial):
+            return None
+        log = self.directory / f"trial-{trial.number}.log"
+        return Task(number=trial.number, launch=launch, log=log)
+
+    def started(self, task: Task) -> None:
+        trial = self.record.trials[task.number]
+        trial.status, self._begun[task.number] = "running", self.clock()
+        self._write()
+        self.observer.trial_started(trial)
+
+    def told(self, task: Task, message: Any) -> None:
+        trial = self.record.trials[task.number]
+        match message:
+            case Row(content=content):
+                self.observer.trial_advanced(trial, content)
+            case Failure(status=status, reason=reason):
+                self._told[task.number] = status, reason
+
+    def ended(self, task: Task, how: str | None) -> None:
+        trial = self.record.trials[task.number]
+        trial.seconds = round(self.clock() - self._begun[task.number], 3)
+        status, reason = self._told.get(task.number) or self._look(trial)
+        if how is not None and status in (None, "running"):
+            status, reason = ("stopped", how) if self._is_stopping else ("failed", how)
+        if how is not None and status == "failed":
+            _mark_failed(RunDirectory(Path(str(trial.run))), how)
+        self._end(trial, status or "failed", reason if status else "left no result")
+
+    def stopping(self, reason: str) -> None:
+        self._is_stopping = True
+        self.observer.stopping(reason)
+
+    def finish(self) -> int:
+        """Closes the record; returns the exit code of the sweep."""
+        record = self.record
+        failed = record.of_status("failed", "elsewhere")
+        is_left = record.of_status("waiting", "running", "stopped")
+        record.status = "stopped" if is_left else "failed" if failed else "finished"
+        self._write()
+        before = {name: one for sources in self._sources for name, one in sources}
+        changed = provenance.changed(before, hashes(before))
+        self.observer.sweep_ended(record, self.directory, changed=changed)
+        return {"finished": 0, "failed": UserError.exit_code}.get(
+            record.status, Interrupted.exit_code
+        )
+
+    def _recall(self, trial: Trial) -> bool:
+        """Takes over how its run ended, if that was in a way that is not to be tried again."""
+        status, reason = self._look(trial)
+        if status == "failed" and not self.spec.retry_failed:
+            reason = f"failed before; sweep.retry_failed=true tries it again: {reason}"
+        elif status != "finished":
+            return False
+        self._end(trial, status, reason)
+        return True
+
+    def _look(self, trial: Trial) -> tuple[Status | None, str | None]:
+        """How its run stands by run.json, whose results are taken over if there are any."""
+        record, directory = None, RunDirectory(Path(trial.run or ""))
+        with suppress(UserError):
+            record = directory.read() if trial.run else None
+        if record is None:
+            return None, None
+        result = directory.result(record)
+        if result is None:
+            outcome = record.sittings[-1].outcome if record.sittings else None
+            return record.status if record.status != "finished" else None, outcome
+        self._sources.add(tuple(record.sources.items()))
+        trial.metrics = {
+            name: one for each in result.metrics.values() for name, one in each.items()
+        }
+        trial.value = objective(result, self.record.metric)
+        return "finished", None
+
+    def _end(self, trial: Trial, status: Status, reason: str | None) -> None:
+        trial.status, trial.reason = status, reason
+        if trial.number in self._begun:
+            self._write()
+        self.observer.trial_ended(trial)
+
+    def _write(self) -> None:
+        self.record.write(self.directory / RECORD)
+
+
+def _mark_failed(run: RunDirectory, how: str) -> None:
+    """Lets the run tell itself that its process was lost."""
+    with suppress(UserError, OSError), run.locked():
+        record = run.read()
+        if record is not None and record.sittings and record.status == "running":
+            record.status, record.sittings[-1].outcome = "failed", how
+            run.write(record)

@@ -1,0 +1,136 @@
+"""Opening a sweep: what it is made of, where it stands, and what an earlier launch of it left."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
+
+from runner import api
+from runner.config.compose import plain_errors
+from runner.config.hydra import experiment_of, job_part
+from runner.files import make_directory
+from runner.lock import Lock
+from runner.session import Launch
+from runner.sweep.driver import Sweep
+from runner.sweep.record import RECORD, DamagedSweepError, SweepRecord, Trial, read
+from runner.sweep.show import for_terminal
+
+log = logging.getLogger(__name__)
+
+SWEEPS = Path("outputs/sweeps")
+_REQUESTS = ("jobs", "retry_failed", "trial_timeout", "n_trials")
+"""Keys of ``sweep`` that say nothing of what the trials are."""
+
+
+@contextmanager
+def opened(
+    context: HydraContext,
+    config: DictConfig,
+    *,
+    given: Sequence[str],
+    trials: Sequence[Sequence[str]],
+) -> Iterator[Sweep]:
+    """The sweep, which no other process can open for the length of a block.
+
+    Args:
+        given: the overrides with the values to sweep over.
+        trials: the overrides of each trial.
+
+    Raises:
+        ConfigError: what the trials have in common is wrong.
+        LockedError: another process has it open.
+    """
+    with plain_errors(given):
+        experiment = experiment_of(config)
+    metric, mode = experiment.objective
+    directory = SWEEPS / sweep_id(given)
+    record = SweepRecord(
+        overrides=list(given),
+        configs=_hash_of_configs(context, job_part(config)),
+        metric=metric,
+        mode=mode,
+        trials=[
+            Trial(
+                number=number,
+                overrides=[override for override in one if not _is_of_sweep(override)],
+            )
+            for number, one in enumerate(trials)
+        ],
+    )
+    make_directory(directory)
+    with Lock(directory / ".lock").held():
+        yield Sweep(
+            record=record,
+            directory=directory,
+            spec=experiment.sweep,
+            compose=composer(context, config),
+            observer=for_terminal(),
+            earlier=_earlier(directory),
+        )
+
+
+def sweep_id(overrides: Sequence[str]) -> str:
+    """Ten hexadecimal digits, the same for the same trials, however they are worked through."""
+    requests = [f"sweep.{name}" for name in _REQUESTS]
+    lasting = sorted(one for one in overrides if _key(one) not in requests)
+    return hashlib.sha256(json.dumps(lasting).encode()).hexdigest()[:10]
+
+
+def composer(context: HydraContext, config: DictConfig) -> Callable[[Sequence[str]], Launch]:
+    """Makes the overrides of a trial of the sweep a launch.
+
+    Args:
+        config: of the sweep, with Hydra's own node.
+    """
+
+    def compose(overrides: Sequence[str]) -> Launch:
+        with plain_errors(overrides):
+            composed = context.config_loader.load_sweep_config(config, list(overrides))
+        HydraConfig.instance().set_config(composed)
+        task: Any = OmegaConf.to_container(composed.hydra.overrides.task)
+        return api.launch(job_part(composed), composed.hydra, task)
+
+    return compose
+
+
+def _is_of_sweep(override: str) -> bool:
+    """Whether it is about the sweep, which is no part of a trial."""
+    return _key(override).partition(".")[0] == "sweep"
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
+
+
+def _earlier(directory: Path) -> SweepRecord | None:
+    try:
+        return read(directory / RECORD)
+    except DamagedSweepError as error:  # The runs tell the same, only slower.
+        log.warning("%s; it is begun anew", error)
+        return None
+
+
+def _hash_of_configs(context: HydraContext, config: DictConfig) -> str:
+    """Of all that a trial is composed from besides its overrides: while it stays, so do the runs.
+
+    Args:
+        config: without Hydra's own node.
+    """
+    of_trials = OmegaConf.masked_copy(config, [str(key) for key in config if key != "sweep"])
+    digest = hashlib.sha256(OmegaConf.to_yaml(of_trials).encode())
+    for element in context.config_loader.get_search_path().get_path():
+        if urlparse(element.path).scheme in ("", "file"):
+            folder = Path(urlparse(element.path).path)
+            for path in sorted(folder.rglob("*.yaml")):
+                digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,120 @@
+"""Where Hydra meets sweeps: its sweeper and its launcher by default; either works with others of Hydra's."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from runner.errors import UserError
+from runner.sweep.driver import Sweep
+from runner.sweep.open import opened
+from runner.sweep.pool import Pool
+from runner.sweep.record import Trial
+from runner.sweep.trial import work
+
+
+class Grid(Sweeper):
+    """Every combination of the values that are given: the default sweeper.
+
+    Args:
+        params: values to sweep over from the config, by key, as on the command line.
+    """
+
+    def __init__(self, params: Mapping[str, str] | None = None) -> None:
+        self._params = dict(params or {})
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self._context, self._config = hydra_context, config
+        self._job: Any = task_function
+        self._launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        given = [*(f"{key}={value}" for key, value in self._params.items()), *arguments]
+        parser = OverridesParser.create(config_loader=self._context.config_loader)
+        (trials,) = BasicSweeper.split_arguments(parser.parse_overrides(given), None)
+        with opened(self._context, self._config, given=given, trials=trials) as sweep:
+            sweep.begin()
+            if isinstance(self._launcher, Isolated):
+                _work_through(sweep)
+            else:
+                _hand_over(sweep, self._launcher)
+            self._job.exit_code = sweep.finish()
+
+
+class Isolated(Launcher):
+    """Each trial in a process of its own, on this machine: the default launcher."""
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self._context, self._config = hydra_context, config
+        self._job: Any = task_function
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """For other sweepers than the runner's own: a batch is a sweep of its own."""
+        setup_globals()
+        trials = [list(overrides) for overrides in job_overrides]
+        given = [override for overrides in trials for override in overrides]
+        with opened(self._context, self._config, given=given, trials=trials) as sweep:
+            sweep.begin()
+            _work_through(sweep)
+            self._job.exit_code = max(self._job.exit_code, sweep.finish())
+        return [_returned(trial) for trial in sweep.record.trials]
+
+
+def register() -> None:
+    """Makes the plugins known to Hydra, which takes no others than those of its own namespace."""
+    known = Plugins.instance().class_name_to_class
+    for plugin in (Grid, Isolated):
+        known[f"hydra_plugins.runner.{plugin.__name__}"] = plugin
+
+
+def _work_through(sweep: Sweep) -> None:
+    pool = Pool(work, jobs=sweep.num_jobs(), timeout_s=sweep.timeout_s())
+    pool.run(sweep.tasks(), sweep)
+
+
+def _hand_over(sweep: Sweep, launcher: Launcher) -> None:
+    """Has another launcher do what is left. How it went is read in the run directories."""
+    tasks = list(sweep.tasks())
+    how = None
+    for task in tasks:
+        sweep.started(task)
+    try:
+        overrides = [sweep.record.trials[task.number].overrides for task in tasks]
+        if tasks:
+            launcher.launch(overrides, initial_job_idx=0)
+    except KeyboardInterrupt:
+        sweep.stopping("SIGINT")
+    except UserError:
+        raise
+    except Exception as error:  # Of one trial or of the launcher: it does not say.
+        how = f"{type(error).__name__}: {error}"
+        print(f"{type(launcher).__name__}: {how}", file=sys.stderr)
+    for task in tasks:
+        sweep.ended(task, how)
+
+
+def _returned(trial: Trial) -> JobReturn:
+    """A trial as Hydra's sweepers want it: with the value of the objective, or a reason."""
+    is_done = trial.status == "finished"
+    returned = JobReturn(overrides=trial.overrides, working_dir=trial.run)
+    returned.status = JobStatus.COMPLETED if is_done else JobStatus.FAILED
+    returned.return_value = trial.value if is_done else UserError(trial.reason or trial.status)
+    return returned

@@ -1,0 +1,225 @@
+"""Fresh processes, so many at once: forked from one that has imported TensorFlow and computed nothing.
+
+What happens to one of them, be it a crash, a hang or a kill for want of memory, happens to no other.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from types import FrameType
+from typing import Any, Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+GRACE_S = 30.0
+"""For saving, before a process that was asked to stop is killed."""
+
+
+class Watcher(Protocol[T_contra]):
+    """Is told what becomes of the tasks."""
+
+    def started(self, task: T_contra) -> None: ...
+
+    def told(self, task: T_contra, message: Any) -> None:
+        """What the process that works on it sent."""
+
+    def ended(self, task: T_contra, how: str | None) -> None:
+        """Its process is gone: ``how``, if not by coming to its end."""
+
+    def stopping(self, reason: str) -> None:
+        """A signal asked for all to stop; the processes are told."""
+
+
+Work = Callable[[T, Callable[[Any], None]], None]
+"""Does a task in a process of its own, and may tell of it; to be imported by its name there."""
+
+
+@dataclass
+class _Process(Generic[T]):
+    task: T
+    slot: int
+    handle: Any
+    messages: Connection
+    deadline: float
+    why: str | None = None
+    """Why it was asked to stop, if the time was up."""
+    is_open: bool = True
+
+
+@dataclass
+class Pool(Generic[T]):
+    """Works on tasks as they come, each in a process of its own.
+
+    Args:
+        jobs: how many at once; the cores are shared out among them.
+        timeout_s: of one task; it is then asked to stop, and killed if it does not.
+        preload: the module that the server of processes imports.
+        clock: seconds from any origin.
+    """
+
+    work: Work[T]
+    jobs: int
+    timeout_s: float | None = None
+    preload: str = "runner.sweep.preload"
+    clock: Callable[[], float] = time.monotonic
+    signals: list[str] = field(default_factory=list)
+    """Those that asked for all to stop, by name."""
+
+    def run(self, tasks: Iterator[T], watcher: Watcher[T]) -> None:
+        """Until all tasks are done or, after a signal, those that had begun.
+
+        Args:
+            tasks: the next one is asked for when there is room for it.
+        """
+        running: list[_Process[T]] = []
+        with self._on_signals(running, watcher), self._none_left_behind(running):
+            while True:
+                self._fill(running, tasks, watcher)
+                if not running:
+                    return
+                self._attend(running, watcher)
+
+    def stop(self, process: Any) -> None:
+        """Asks one to save and stop."""
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGTERM)
+
+    def _fill(self, running: list[_Process[T]], tasks: Iterator[T], watcher: Watcher[T]) -> None:
+        while len(running) < self.jobs and not self.signals:
+            task = next(tasks, None)
+            if task is None:
+                return
+            slot = min(set(range(self.jobs)) - {one.slot for one in running})
+            running.append(self._start(task, slot))
+            watcher.started(task)
+
+    def _start(self, task: T, slot: int) -> _Process[T]:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([self.preload])
+        messages, sender = context.Pipe(duplex=False)
+        handle = context.Process(
+            target=_enter, args=(self.work, task, sender, _share(slot, of=self.jobs))
+        )
+        resource_tracker.ensure_running()  # It would unblock signals, were it started below.
+        # Blocked in the server that this may start, and in the process until it can be asked to stop.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            handle.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        sender.close()
+        limit = float("inf") if self.timeout_s is None else self.timeout_s
+        return _Process(task, slot, handle, messages, self.clock() + limit)
+
+    def _attend(self, running: list[_Process[T]], watcher: Watcher[T]) -> None:
+        """Waits for what happens next: a message, an end, or that somebody's time is up."""
+        open_ends = {one.messages: one for one in running}
+        next_s = min(one.deadline for one in running) - self.clock()
+        ready = wait(list(open_ends), timeout=None if next_s == float("inf") else max(0.0, next_s))
+        for end in ready:
+            process = open_ends[end]  # type: ignore[index]
+            try:
+                watcher.told(process.task, process.messages.recv())
+            except (EOFError, OSError):
+                self._bury(running, process, watcher)
+        for process in [one for one in running if one.deadline <= self.clock()]:
+            self._hurry(process)
+
+    def _hurry(self, process: _Process[T]) -> None:
+        if process.why is None:
+            process.why = f"took longer than {self.timeout_s:g} s"
+            process.deadline = self.clock() + GRACE_S
+            self.stop(process.handle)
+        else:
+            process.deadline = float("inf")
+            process.handle.kill()
+
+    def _bury(self, running: list[_Process[T]], process: _Process[T], watcher: Watcher[T]) -> None:
+        running.remove(process)
+        process.handle.join()
+        process.messages.close()
+        code = process.handle.exitcode
+        killed = f"was killed by {signal.Signals(-code).name}" if code < 0 else None
+        if code == -signal.SIGKILL:
+            killed = f"{killed}, as the system does when memory runs out"
+        watcher.ended(
+            process.task, process.why or killed or (f"exit code {code}" if code else None)
+        )
+
+    @contextmanager
+    def _none_left_behind(self, running: list[_Process[T]]) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            for process in running:
+                self.stop(process.handle)
+            for process in running:
+                process.handle.join(GRACE_S)
+                process.handle.kill()
+
+    @contextmanager
+    def _on_signals(self, running: list[_Process[T]], watcher: Watcher[T]) -> Iterator[None]:
+        """Passes signals on. The processes do not get the terminal's own: they would be asked twice."""
+
+        def pass_on(number: int, frame: FrameType | None) -> None:
+            self.signals.append(signal.Signals(number).name)
+            for process in running:
+                self.stop(process.handle)
+                if len(self.signals) > 1:
+                    process.deadline = self.clock() + GRACE_S
+                    process.why = process.why or "stopped at once"
+            if len(self.signals) == 1:
+                with suppress(RuntimeError):  # It may have come in the middle of printing.
+                    watcher.stopping(self.signals[0])
+
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, pass_on)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _share(slot: int, *, of: int) -> list[int]:
+    """The cores of one of so many processes; all of them where the system cannot tell them apart."""
+    if not hasattr(os, "sched_getaffinity"):
+        return []
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[slot % len(cores) :: of] or [cores[slot % len(cores)]]
+
+
+def _enter(work: Work[Any], task: Any, messages: Connection, cores: Sequence[int]) -> None:
+    """The beginning of a process."""
+    if cores:
+        os.sched_setaffinity(0, cores)
+    threading.Thread(target=_stop_if_alone, daemon=True).start()  # It takes no signals itself.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+    def tell(message: Any) -> None:
+        with suppress(BrokenPipeError):
+            messages.send(message)
+
+    work(task, tell)
+
+
+def _stop_if_alone() -> None:
+    """When whoever started it dies, it saves and stops."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)

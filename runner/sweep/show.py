@@ -1,0 +1,156 @@
+"""A sweep as it goes: a live table on a terminal, a line a trial elsewhere; a table at its end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live as RichLive
+from rich.table import Table
+
+from runner.report.console import plain_console
+from runner.report.tables import number, shown_path
+from runner.sweep.driver import SweepObserver
+from runner.sweep.record import SweepRecord, Trial, values_of
+
+_LIVE_ROWS = 20
+
+
+def for_terminal(console: Console | None = None) -> SweepObserver:
+    """The observer that suits where the output goes."""
+    console = console or plain_console()
+    return Live(console) if console.is_terminal else Plain(console)
+
+
+def sweep_table(record: SweepRecord, *, trials: list[Trial] | None = None) -> Table:
+    """One line a trial, the best first: what was swept over, what came out, how long it took."""
+    keys = record.swept()
+    names = [name for name in _last_measured(record) if name != record.metric]
+    table = Table(show_edge=False)
+    for title in ("trial", *keys):
+        table.add_column(title, overflow="fold")
+    for title in (*([record.metric] if record.metric else []), *names, "s"):
+        table.add_column(title, justify="right")
+    for title in ("status", "run"):
+        table.add_column(title, overflow="fold")
+    for trial in record.sorted() if trials is None else trials:
+        values = [trial.value] if record.metric else []
+        cells = [number(value) for value in (*values, *map(trial.metrics.get, names))]
+        seconds = "-" if trial.seconds is None else f"{trial.seconds:.1f}"
+        place = shown_path(Path(trial.run)) if trial.run else ""
+        swept = values_of(trial.overrides, keys)
+        table.add_row(str(trial.number), *swept, *cells, seconds, _status(trial), place)
+    return table
+
+
+class _Common(SweepObserver):
+    """What both ways of showing a sweep have in common: its beginning and its end."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._record = SweepRecord(overrides=[], configs="")
+
+    def sweep_started(self, record: SweepRecord, directory: Path) -> None:
+        self._record = record
+        self._say(f"sweep of {len(record.trials)} trials: {shown_path(directory)}")
+
+    def stopping(self, reason: str) -> None:
+        self._say(f"{reason}: stops after saving; once more stops at once")
+
+    def sweep_ended(self, record: SweepRecord, directory: Path, *, changed: list[str]) -> None:
+        self._console.print()
+        self._console.print(sweep_table(record))
+        self._console.print()
+        for trial in record.of_status("failed", "elsewhere"):
+            log = directory / f"trial-{trial.number}.log"
+            where = f" (see {shown_path(log)})" if log.exists() else ""
+            told = f"runner: trial {trial.number} {trial.status}: {trial.reason}{where}"
+            print(told, file=sys.stderr)
+        if changed:
+            self._say(f"the code has changed since: {', '.join(changed)}")
+        left = record.of_status("waiting", "running", "stopped")
+        self._say(f"{_summary(record)}{'; the same command goes on' if left else ''}")
+
+    def _say(self, line: str) -> None:
+        self._console.print(line)
+
+
+class Plain(_Common):
+    """A line whenever a trial that had to be run begins or ends."""
+
+    def trial_started(self, trial: Trial) -> None:
+        self._say(f"{self._place(trial)} begins: {' '.join(trial.overrides)}")
+
+    def trial_advanced(self, trial: Trial, row: Mapping[str, Any]) -> None:
+        pass
+
+    def trial_ended(self, trial: Trial) -> None:
+        if trial.seconds is not None or trial.status != "finished":
+            value = "" if trial.value is None else f"  {self._record.metric} {number(trial.value)}"
+            seconds = "" if trial.seconds is None else f"  {trial.seconds:.1f} s"
+            self._say(f"{self._place(trial)} {_status(trial)}{value}{seconds}")
+
+    def _place(self, trial: Trial) -> str:
+        return f"trial {trial.number}/{len(self._record.trials)}"
+
+
+class Live(_Common):
+    """The trials at work with their latest numbers and, as far as there is room, the best so far."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._picture: RichLive | None = None
+
+    def sweep_started(self, record: SweepRecord, directory: Path) -> None:
+        super().sweep_started(record, directory)
+        self._picture = RichLive(
+            console=self._console, get_renderable=self._draw, refresh_per_second=4, transient=True
+        )
+        self._picture.start()
+
+    def trial_started(self, trial: Trial) -> None:
+        pass
+
+    def trial_advanced(self, trial: Trial, row: Mapping[str, Any]) -> None:
+        place = ("phase", "split", "step", "epoch", "steps_per_s", "time")
+        numbers = {name: value for name, value in row.items() if name not in place}
+        trial.metrics.update({f"{row['split']}/{name}": one for name, one in numbers.items()})
+
+    def trial_ended(self, trial: Trial) -> None:
+        pass
+
+    def sweep_ended(self, record: SweepRecord, directory: Path, *, changed: list[str]) -> None:
+        if self._picture is not None:
+            self._picture.stop()
+        super().sweep_ended(record, directory, changed=changed)
+
+    def _draw(self) -> Table:
+        record = self._record
+        running = record.of_status("running")
+        ended = [one for one in record.sorted() if one.status not in ("running", "waiting")]
+        table = sweep_table(record, trials=[*running, *ended][:_LIVE_ROWS])
+        table.caption, table.caption_justify = _summary(record), "left"
+        return table
+
+
+def _last_measured(record: SweepRecord) -> list[str]:
+    """The numbers of the split that was measured last: those of the last phase."""
+    names = list(dict.fromkeys(name for trial in record.trials for name in trial.metrics))
+    splits = [name.partition("/")[0] for name in names]
+    return [name for name, split in zip(names, splits, strict=True) if split == splits[-1]]
+
+
+def _status(trial: Trial) -> str:
+    is_old = trial.status == "finished" and trial.seconds is None
+    return "finished before" if is_old else trial.status
+
+
+def _summary(record: SweepRecord) -> str:
+    counts = dict.fromkeys(("finished", "failed", "elsewhere", "stopped", "running"), 0)
+    for trial in record.trials:
+        counts[trial.status] = counts.get(trial.status, 0) + 1
+    told = [f"{count} {status}" for status, count in counts.items() if count]
+    return ", ".join(told)
