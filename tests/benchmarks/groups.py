@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from runner.engine.spec import available_cores
 from tests.benchmarks import measures
 from tests.benchmarks.launch import command, peer
 
@@ -72,6 +73,7 @@ def groups(scratch: Path, *, seconds: float) -> list[Group]:
         _memory(scratch / "memory"),
         *_launches(scratch / "launch"),
         _resume(scratch / "resume"),
+        _sweep(scratch / "sweep"),
     ]
 
 
@@ -227,4 +229,26 @@ def _resume(scratch: Path) -> Group:
         unit="s",
         runner=lambda: source.resume_s(1_000_000),
         rivals=[Rival(name="resume at step 100", target=1.1, measure=lambda: source.resume_s(100))],
+    )
+
+
+def _sweep(scratch: Path) -> Group:
+    joblib = ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={available_cores()}")
+    return Group(
+        name="sweep",
+        what=f"a sweep of {measures.NUM_TRIALS} trials of the default experiment",
+        unit="s",
+        runner=lambda: measures.sweep_s(cwd=scratch / "own"),
+        rivals=[
+            Rival(
+                name="Hydra's joblib launcher",
+                target=1,
+                measure=lambda: measures.sweep_s(*joblib, cwd=scratch / "joblib"),
+            ),
+            Rival(
+                name="a process per trial",
+                target=1,
+                measure=lambda: measures.processes_s(scratch / "processes"),
+            ),
+        ],
     )

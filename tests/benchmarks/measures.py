@@ -6,11 +6,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+from runner.engine.spec import available_cores
 from tests.benchmarks.launch import STOPPED, Row, command, rows, train
 from tests.benchmarks.peers.large import BATCH, HIDDEN, middle
 
@@ -19,6 +21,7 @@ _BETWEEN_CALLS_S = 0.01
 """Rows of one call are written together."""
 _NEVER = 100_000_000
 
+NUM_TRIALS = 20
 TRAINS_ONLY = ("phases=train", "phases.train.evaluate=null", "checkpoint.best=null")
 """As the peers do, which neither evaluate nor save."""
 
@@ -100,6 +103,24 @@ def first_step_s(*overrides: str, cwd: Path) -> float:
     place, begun = _anew(cwd), time.time()
     asked = [*TRAINS_ONLY, until(_NEVER), "tracking.log_every.steps=1", *overrides]
     return float(train(asked, cwd=place, until=bool)[0]["time"] - begun)
+
+
+def sweep_s(*overrides: str, cwd: Path) -> float:
+    """Wall time of a sweep over the seeds of the default experiment."""
+    seeds = f"seed=range({NUM_TRIALS})"
+    return command(["-m", "runner", "-m", seeds, *overrides], cwd=_anew(cwd)).took_s
+
+
+def processes_s(cwd: Path) -> float:
+    """Wall time of the same trials, each a command of its own, one a core at once."""
+    place, begun = _anew(cwd), time.perf_counter()
+
+    def run(seed: int) -> None:
+        command(["-m", "runner", f"seed={seed}", f"run.dir=../{seed}"], cwd=place / f"at_{seed}")
+
+    with ThreadPoolExecutor(max_workers=available_cores()) as pool:
+        list(pool.map(run, range(NUM_TRIALS)))
+    return time.perf_counter() - begun
 
 
 class LargeSource:
