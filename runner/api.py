@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +20,12 @@ from runner.rundir import RunDirectory
 from runner.session import Launch
 from runner.session import recall as recall_session
 from runner.session import run as run_session
+from runner.targets import allowing
 
 
-def run(*overrides: str, observer: SessionObserver | None = None) -> Result:
+def run(
+    *overrides: str, allow: Iterable[str] = (), observer: SessionObserver | None = None
+) -> Result:
     """Runs, resumes or recalls the experiment that the overrides describe.
 
     ``run("experiment=digits_mlp", "seed=3")`` does what ``runner experiment=digits_mlp seed=3``
@@ -30,12 +33,14 @@ def run(*overrides: str, observer: SessionObserver | None = None) -> Result:
 
     Args:
         overrides: as on the command line.
+        allow: names that the config may give besides the built-in ones and those of pyproject.toml.
         observer: is told how it goes; by default it is shown as on the command line.
 
     Raises:
         UserError: see `runner.errors`.
     """
-    return run_session(_described(compose(overrides), overrides), _shown(observer))
+    with allowing(allow):
+        return run_session(_described(compose(overrides), overrides), _shown(observer))
 
 
 def recall(*overrides: str, observer: SessionObserver | None = None) -> Result | None:
@@ -56,6 +61,7 @@ def evaluate(
     directory: str | Path,
     *overrides: str,
     checkpoint: str | int | None = None,
+    allow: Iterable[str] = (),
     observer: SessionObserver | None = None,
 ) -> Result:
     """Evaluates a checkpoint of a saved run; all else comes from the config that the run has now.
@@ -67,25 +73,31 @@ def evaluate(
         directory: the run directory.
         overrides: changes to the config.
         checkpoint: latest, best, or a number; by default the best one, or else the latest.
+        allow: as for ``run``; what the saved run was allowed does not count.
         observer: as for ``run``.
 
     Raises:
         UserError: see `runner.errors`.
     """
     record = RunDirectory(Path(directory)).read()
-    config = evaluation_of(
-        Path(directory),
-        overrides,
-        checkpoint=checkpoint,
-        amendments=record.amendments if record else [],
-        run=record.id if record else None,
-    )
-    numerics = record.numerics if record else {}
-    return run_session(replace(_described(config, overrides), numerics=numerics), _shown(observer))
+    with allowing(allow):
+        config = evaluation_of(
+            Path(directory),
+            overrides,
+            checkpoint=checkpoint,
+            amendments=record.amendments if record else [],
+            run=record.id if record else None,
+        )
+        numerics = record.numerics if record else {}
+        described = replace(_described(config, overrides), numerics=numerics)
+        return run_session(described, _shown(observer))
 
 
 def resume(
-    directory: str | Path, *overrides: str, observer: SessionObserver | None = None
+    directory: str | Path,
+    *overrides: str,
+    allow: Iterable[str] = (),
+    observer: SessionObserver | None = None,
 ) -> Result:
     """Goes on with a saved run from its own config, or recalls it, wherever it stands now.
 
@@ -96,17 +108,19 @@ def resume(
     Args:
         directory: the run directory.
         overrides: changes to the config.
+        allow: as for ``evaluate``.
         observer: as for ``run``.
 
     Raises:
         ConfigError: the run as it stands cannot take a change; nothing was written.
         UserError: see `runner.errors`.
     """
-    config, resumption = resumption_of(Path(directory), overrides)
-    described = _described(config, overrides)
-    return run_session(
-        replace(described, id=resumption.run, resumption=resumption), _shown(observer)
-    )
+    with allowing(allow):
+        config, resumption = resumption_of(Path(directory), overrides)
+        described = _described(config, overrides)
+        return run_session(
+            replace(described, id=resumption.run, resumption=resumption), _shown(observer)
+        )
 
 
 def launch(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Launch:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import ConfigError, UserError, suggestion
+from runner.targets import additions, allowing
 
 _INTERRUPTED = 130
 _COLLECTED_EVERY = 100_000
@@ -31,14 +32,29 @@ def main() -> None:
 
 def run_command(arguments: Sequence[str]) -> int:
     """Does what the arguments say and returns the exit code."""
+    names, rest = _split_allow(arguments)
     try:
-        return _command(arguments)(arguments)
+        with allowing(names):
+            return _command(rest)(rest)
     except UserError as error:
         _tell(error)
         return error.exit_code
     except KeyboardInterrupt:
         print("runner: interrupted; run the same command to go on", file=sys.stderr)
         return _INTERRUPTED
+
+
+def _split_allow(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names that ``--allow NAME`` and ``--allow=NAME`` give, and the other arguments."""
+    names, others = [], []
+    waiting = iter(arguments)
+    for argument in waiting:
+        flag, equals, name = argument.partition("=")
+        if flag != "--allow":
+            others.append(argument)
+        else:
+            names.append(name if equals else next(waiting, ""))
+    return names, others
 
 
 def _command(arguments: Sequence[str]) -> Callable[[Sequence[str]], int]:
@@ -76,7 +92,7 @@ def _launch(arguments: Sequence[str]) -> int:
     from runner.config.hydra import CONFIG_NAME, VERSION_BASE, config_directory, register
 
     register()
-    job = _Job()
+    job = _Job(additions())
     sys.argv = ["runner", *_with_absolute_config_path(arguments)]
     overrides = [argument for argument in arguments if not argument.startswith("-")]
     with plain_errors(overrides):
@@ -108,12 +124,21 @@ def _is_finished(arguments: Sequence[str]) -> bool:
 
 
 class _Job:
-    """What Hydra calls with a composed config. A trial that fails does not end the sweep."""
+    """What Hydra calls with a composed config. A trial that fails does not end the sweep.
 
-    def __init__(self) -> None:
+    Args:
+        allow: names that are allowed; a launcher may call this in another process.
+    """
+
+    def __init__(self, allow: list[str]) -> None:
         self.exit_codes: list[int] = []
+        self._allow = allow
 
     def __call__(self, config: object) -> None:
+        with allowing(self._allow):
+            self._run(config)
+
+    def _run(self, config: object) -> None:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
         from omegaconf import DictConfig

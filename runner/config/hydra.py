@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from runner.config.identity import run_id
 from runner.config.problems import already_told, join
 from runner.config.schema import Experiment, load
 from runner.errors import ConfigError
-from runner.targets import forget
+from runner.targets import additions, allowing, forget
 
 CONFIG_NAME = "config"
 VERSION_BASE = "1.3"
@@ -32,6 +33,7 @@ Train and evaluate Keras models from a config.
   runner ls                       list the runs
   runner show RUN                 what ran, how far it got, what came out
   runner checkpoints RUN          list a run's checkpoints; --verify reads them all
+  --allow my_package.MyModel      with any of the first four: a name that the config may give
 
 RUN is a directory or the start of an id. A group is chosen with group=name, a value is set with
 key=value; a key that the config does not have yet is added with +key=value.
@@ -67,8 +69,10 @@ def register() -> None:
     they also hold for a run's saved config, which is launched without that file.
     """
     forget()
-    OmegaConf.register_new_resolver("run_id", _resolve_run_id, replace=True)
-    OmegaConf.register_new_resolver("checked_run_dir", _resolve_checked_run_dir, replace=True)
+    # A launcher takes the resolvers to its processes, and with them what is allowed.
+    for name, resolve in _RESOLVERS.items():
+        resolver = partial(_resolve, resolve, additions())
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
     node = HydraConf(
         defaults=[_without_logging(entry) for entry in HydraConf().defaults],
         run=RunDir("${checked_run_dir:}"),
@@ -147,13 +151,14 @@ def _missing(content: Any, key: str) -> Iterator[str]:
             yield from _missing(value, join(key, name))
 
 
-def _resolve_run_id(*, _root_: DictConfig) -> str:
-    return id_of(_root_)
+def _resolve(resolve: Callable[[DictConfig], str], allow: list[str], *, _root_: DictConfig) -> str:
+    with allowing(allow):
+        return resolve(_root_)
 
 
-def _resolve_checked_run_dir(*, _root_: DictConfig) -> str:
+def _checked_run_dir(config: DictConfig) -> str:
     """The run directory, once the config is known to be right: Hydra creates what this returns."""
-    directory = experiment_of(_root_).run.dir
+    directory = experiment_of(config).run.dir
     try:
         Path(directory).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -161,3 +166,9 @@ def _resolve_checked_run_dir(*, _root_: DictConfig) -> str:
             f"run.dir={directory}: cannot be created ({error.strerror}); give another directory"
         ) from error
     return directory
+
+
+_RESOLVERS: dict[str, Callable[[DictConfig], str]] = {
+    "checked_run_dir": _checked_run_dir,
+    "run_id": id_of,
+}
