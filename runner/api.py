@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from runner.config.compose import compose, plain_errors
 from runner.config.evaluation import evaluation_of
-from runner.config.hydra import experiment_of, id_of, job_part
+from runner.config.hydra import check_place, experiment_of, id_of, job_part
 from runner.observer import SessionObserver
 from runner.preflight import with_real_paths
 from runner.results import Result
@@ -130,8 +130,10 @@ def launch(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Launc
         ConfigError: with every problem that was found.
     """
     with plain_errors(overrides):
+        experiment = experiment_of(config)
+        check_place(experiment.run, hydra)
         return Launch(
-            experiment=with_real_paths(experiment_of(config)),
+            experiment=with_real_paths(experiment),
             id=id_of(config),
             config=config,
             overrides=overrides,

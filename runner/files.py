@@ -20,6 +20,11 @@ class UnwritableError(UserError):
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
 
+def is_plain(name: str) -> bool:
+    """Whether ``name`` is that of one file in one folder: nothing in it leads elsewhere."""
+    return bool(name) and not name.startswith(".") and not set(name) & set("/\\\0\n")
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turns errors of the file system into one that names ``path`` and says what to do.
