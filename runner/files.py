@@ -20,9 +20,10 @@ class UnwritableError(UserError):
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
 
-def is_plain(name: str) -> bool:
+def is_plain(name: object) -> bool:
     """Whether ``name`` is that of one file in one folder: nothing in it leads elsewhere."""
-    return bool(name) and not name.startswith(".") and not set(name) & set("/\\\0\n")
+    is_text = isinstance(name, str) and name not in ("", ".", "..")
+    return is_text and not set(str(name)) & set("/\\\0")
 
 
 @contextmanager
