@@ -144,6 +144,7 @@ class _Job:
         from omegaconf import DictConfig
 
         from runner import api, session
+        from runner.config.hydra import task_overrides
         from runner.interrupt import Interrupted
         from runner.report import for_terminal
 
@@ -152,7 +153,7 @@ class _Job:
         if Interrupted.exit_code in self.exit_codes:
             return  # The sweep was asked to stop, not only the trial that was at work.
         hydra: Any = HydraConfig.get()
-        overrides = list(hydra.overrides.task)
+        overrides = task_overrides(hydra)
         if hydra.mode is RunMode.MULTIRUN:
             print(f"\ntrial {hydra.job.num}: {' '.join(overrides)}")
         try:

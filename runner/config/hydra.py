@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from hydra.conf import HelpConf, HydraConf, JobConf, RunDir, SweepDir
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers import oc
 
 from runner.config import foreign
 from runner.config.expansion import check_expansion
@@ -18,6 +20,7 @@ from runner.config.identity import run_id
 from runner.config.problems import already_told, join
 from runner.config.schema import NAME_OF_RUNS, Experiment, RunSpec, is_name_of_runs, load
 from runner.errors import ConfigError
+from runner.redaction import remember
 from runner.targets import additions, allowing, forget
 
 CONFIG_NAME = "config"
@@ -74,6 +77,7 @@ def register() -> None:
     """
     forget()
     foreign.register(config_directory())
+    OmegaConf.register_new_resolver("oc.env", _from_environment, replace=True)
     # A launcher takes the resolvers to its processes, and with them what is allowed.
     for name, resolve in _RESOLVERS.items():
         resolver = partial(_resolve, resolve, additions())
@@ -95,6 +99,12 @@ def _without_logging(entry: dict[str, str]) -> dict[str, str]:
     return {name: "none" if name.endswith("_logging") else entry[name] for name in entry}
 
 
+def task_overrides(hydra: DictConfig) -> list[str]:
+    """The overrides of a launch as they were given: to look at one by one would resolve what is in them."""
+    overrides: Any = OmegaConf.to_container(hydra.overrides.task)
+    return list(overrides)
+
+
 def check_place(run: RunSpec, hydra: DictConfig) -> None:
     """Looks where a config from elsewhere would have the runner write.
 
@@ -105,7 +115,7 @@ def check_place(run: RunSpec, hydra: DictConfig) -> None:
         ConfigError: outside of the working directory, or over a run; the command line may say so.
     """
     sources = {one.path for one in hydra.runtime.config_sources if one.schema == "file"}
-    given = {one.partition("=")[0].lstrip("+") for one in hydra.overrides.task}
+    given = {one.partition("=")[0].lstrip("+") for one in task_overrides(hydra)}
     if sources <= {config_directory()} or "run" in given:
         return
     wrong = []
@@ -193,6 +203,13 @@ def _again(content: Any, key: str) -> Iterator[tuple[str, str]]:
                 yield from _again(value, f"{key}[{number}]")
         case str() if "${" in content:
             yield key, content
+
+
+def _from_environment(name: str, *default: Any) -> Any:
+    """As OmegaConf's own, but what it gives is told nobody."""
+    if name in os.environ:
+        remember(os.environ[name], name=name)
+    return oc.env(name, *default)
 
 
 def _resolve(resolve: Callable[[DictConfig], str], allow: list[str], *, _root_: DictConfig) -> str:
