@@ -45,7 +45,7 @@ def load(path: Path) -> DictConfig:
         ConfigError: it is none, or holds more than data.
         OSError, YAMLError: it cannot be read.
     """
-    _check_size(path)
+    check_size(path)
     config = OmegaConf.load(path)
     if not isinstance(config, DictConfig):
         raise ConfigError(f"{path} holds no config")
@@ -67,7 +67,9 @@ def check_content(content: Any, place: str) -> None:
     problems = [f"{place}: {key}: {_NOT_ITS_OWN}" for key in _hydra_keys(content)]
     for key, text in _texts(content, ""):
         if text.count("${") != len(_REFERENCE.findall(text)):
-            reason = "a config from elsewhere refers to its own keys only; put the value there"
+            reason = (
+                "a saved config, or one from elsewhere, refers to its own keys only; give the value"
+            )
             problems.append(f"{place}: {key}={text}: {reason}")
     if problems:
         raise ConfigError(problems)
@@ -108,7 +110,7 @@ class FileConfigSource(file_config_source.FileConfigSource):
             raise ConfigError(f"{place}: stands outside of {folder}; put it there")
         if _HYDRA.match(config_path):
             raise ConfigError(f"{place}: {_NOT_ITS_OWN}")
-        _check_size(file)
+        check_size(file)
         result = super().load_config(config_path)
         if _HYDRA.search(result.header.get("package") or ""):
             raise ConfigError(f"{place}: @package {result.header['package']}: {_NOT_ITS_OWN}")
@@ -127,8 +129,13 @@ def register(own: str) -> None:
     SourcesRegistry.instance().types["file"] = FileConfigSource
 
 
-def _check_size(path: Path) -> None:
-    """Reads the file as a stream of events: nothing is built that could outgrow the memory."""
+def check_size(path: Path) -> None:
+    """Reads a YAML file as a stream of events: nothing is built that could outgrow the memory.
+
+    Raises:
+        ConfigError: it holds too much, too deep, or is no text.
+        OSError, YAMLError: it cannot be read.
+    """
     if path.stat().st_size > _MAX_BYTES:
         raise ConfigError(f"{path}: has more than {_MAX_BYTES:,} bytes")
     sizes: dict[str | None, int] = {}

@@ -31,7 +31,7 @@ NAME_OF_RUNS = "give a plain folder name, such as digits_mlp"
 
 def is_name_of_runs(name: str) -> bool:
     """Whether a folder under outputs/ can be called so, in TensorFlow's patterns too."""
-    return is_plain(name) and name != "latest" and not set(name) & set("[]*?")
+    return is_plain(name) and name[0] != "." and name != "latest" and not set(name) & set("[]*?\n")
 
 
 @dataclass(frozen=True, kw_only=True)
