@@ -26,7 +26,8 @@ _GROUPS = ("callbacks", "data", "phases", "tasks")
 """The modules of the runner whose classes a config names."""
 _PROJECT = Path("pyproject.toml")
 _MAX_LENGTH = 200
-_LIKENESS = 0.75
+"""Characters; no longer name is looked for."""
+_GIVE = "give a dotted name, such as my_package.MyModel"
 
 _added: ContextVar[frozenset[str]] = ContextVar("added", default=frozenset())
 
@@ -77,7 +78,8 @@ def check_allowed(name: str) -> None:
         return
     if len(name) <= _MAX_LENGTH:
         locate(name)
-    raise NotAllowed(f"is not allowed; {_mean(name)}allow it with {_how(name)}")
+    how = f'--allow {name}, or in pyproject.toml: [tool.runner] allow = ["{name}"]'
+    raise NotAllowed(f"is not allowed; {_mean(name)}allow it with {how}")
 
 
 def _built_in() -> frozenset[str]:
@@ -143,14 +145,8 @@ def _is_dotted(name: str) -> bool:
 
 
 def _mean(name: str) -> str:
-    """The allowed name that ends as this one does, as where one is also exported from elsewhere."""
-    by_last = {known.rpartition(".")[2]: known for known in sorted(_built_in())}
-    guess = nearest(name.rpartition(".")[2], by_last, likeness=_LIKENESS)
-    return f"did you mean {by_last[guess]}? if not, " if guess else ""
-
-
-def _how(name: str) -> str:
-    return f'--allow {name}, or in pyproject.toml: [tool.runner] allow = ["{name}"]'
-
-
-_GIVE = "give a dotted name, such as my_package.MyModel"
+    """The allowed name of the same thing, where it is exported from more than one place."""
+    last = name.rpartition(".")[2]
+    same = [known for known in sorted(_built_in()) if known.rpartition(".")[2] == last]
+    guess = nearest(name, same, likeness=0.0)
+    return f"did you mean {guess}? if not, " if guess else ""
