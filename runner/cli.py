@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import ConfigError, UserError, suggestion
+from runner.redaction import redacted
 from runner.targets import additions, allowing
 
 _INTERRUPTED = 130
@@ -180,7 +181,7 @@ def _tell(error: UserError) -> None:
     if os.environ.get("RUNNER_TRACEBACK"):
         import traceback
 
-        traceback.print_exception(error)
+        print(redacted("".join(traceback.format_exception(error))), file=sys.stderr, end="")
         return
     problems = error.problems if isinstance(error, ConfigError) else [str(error)]
     lines = (

@@ -67,14 +67,19 @@ def test_a_sweep_keeps_the_name_of_the_variable(cli: Callable[..., Any]) -> None
     assert SECRET not in written() + done.out + done.err
 
 
-def test_a_failure_tells_the_name_of_the_variable(cli: Callable[..., Any]) -> None:
+def test_a_failure_tells_the_name_of_the_variable(
+    cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = cli(*OWN, "model._target_=noted.failing", NOTE)
     assert done.code == 2
     assert done.err == (
         "runner: model=noted.failing: ValueError: ${oc.env:TOKEN} does not open the door; it was given "
         "{outputs: 10, note: ${oc.env:TOKEN}}\n"
     )
-    assert SECRET not in written()
+    monkeypatch.setenv("RUNNER_TRACEBACK", "1")
+    shown = cli(*OWN, "model._target_=noted.failing", NOTE)
+    assert "in failing\n" in shown.err
+    assert SECRET not in written() + shown.err
 
 
 @pytest.mark.parametrize(
