@@ -78,7 +78,7 @@ def shown(value: object) -> str:
             return f"[{', '.join(shown(item) for item in value)}]"
         case dict():
             return f"{{{', '.join(f'{key}: {shown(item)}' for key, item in value.items())}}}"
-    return redacted(str(value))
+    return str(value)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -30,8 +30,9 @@ NAME_OF_RUNS = "give a plain folder name, such as digits_mlp"
 
 
 def is_name_of_runs(name: str) -> bool:
-    """Whether a folder under outputs/ can be called so, in TensorFlow's patterns too."""
-    return is_plain(name) and name[0] != "." and name != "latest" and not set(name) & set("[]*?\n")
+    """Whether a folder under outputs/ can be called so, in TensorFlow's patterns and on a terminal too."""
+    is_own = name != "latest" and not name.startswith(".")
+    return is_plain(name) and is_own and name.isprintable() and not set(name) & set("[]*?")
 
 
 @dataclass(frozen=True, kw_only=True)

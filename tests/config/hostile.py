@@ -292,7 +292,6 @@ TEXTS = {
 FILES: dict[str, dict[str, str]] = {
     "Hydra's own node": {"hydra/config.yaml": "callbacks: {x: {_target_: evil.payload}}"},
     "a launcher": {"hydra/launcher/basic.yaml": "_target_: evil.payload"},
-    "a logger": {"hydra/job_logging/none.yaml": "handlers: {x: {(): evil.payload}}"},
     "a package": {"model/mine.yaml": "# @package hydra.callbacks.x\n_target_: evil.payload\n"},
     "a package of all": {"model/mine.yaml": "# @package _global_\nhydra: {callbacks: {x: 1}}\n"},
     "a package below all": {"model/mine.yaml": "# @package _global_.hydra.callbacks\nx: 1\n"},
@@ -304,7 +303,7 @@ FILES: dict[str, dict[str, str]] = {
     "a target of Keras": {"model/mine.yaml": "_target_: keras.saving.load_model\nfilepath: x\n"},
     "aliases": {"model/mine.yaml": TEXTS["aliases"]},
     "a call": {"model/mine.yaml": TEXTS["a call"]},
-    "a run directory": {"model/mine.yaml": "# @package run\ndir: /etc/runner\n"},
+    "a run directory": {"model/mine.yaml": "# @package run\ndir: ../made\n"},
     "a fresh run": {"model/mine.yaml": "# @package run\nfresh: true\n"},
 }
 """Folders for `--config-dir`, of which `model=mine` is chosen."""

@@ -17,7 +17,9 @@ Write = Callable[[dict[str, str]], None]
 
 SECRET = "correct-horse-battery"
 MODEL = """
+from dataclasses import dataclass
 import keras
+from runner.callbacks import Callback
 
 def net(outputs: int, note: str = ""):
     assert note == "" or len(note) == 21
@@ -25,6 +27,13 @@ def net(outputs: int, note: str = ""):
 
 def failing(outputs: int, note):
     raise ValueError(f"{note} does not open the door")
+
+@dataclass(frozen=True, kw_only=True)
+class Telling(Callback):
+    note: str
+
+    def after_row(self, values, memory):
+        raise RuntimeError(self.note)
 """
 OWN = ("model=own", "+model.outputs=10", "debug=smoke", "run.dir=here")
 NOTE = "+model.note=${oc.env:TOKEN}"
@@ -34,7 +43,7 @@ NOTE = "+model.note=${oc.env:TOKEN}"
 def token(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """A secret in the environment, and models that are given it."""
     monkeypatch.setenv("TOKEN", SECRET)
-    allow = '[tool.runner]\nallow = ["noted.net", "noted.failing"]\n'
+    allow = '[tool.runner]\nallow = ["noted.net", "noted.failing", "noted.Telling"]\n'
     write({"noted.py": MODEL, "pyproject.toml": allow})
 
 
@@ -76,6 +85,10 @@ def test_a_failure_tells_the_name_of_the_variable(
         "runner: model=noted.failing: ValueError: ${oc.env:TOKEN} does not open the door; it was given "
         "{outputs: 10, note: ${oc.env:TOKEN}}\n"
     )
+    note = "{_target_: noted.Telling, note: '${oc.env:TOKEN}'}"
+    with pytest.raises(RuntimeError):
+        cli(*OWN, "model._target_=noted.net", f"+callbacks.tells={note}", "run.fresh=true")
+    assert '"RuntimeError: ${oc.env:TOKEN}"' in Path("here/run.json").read_text()
     monkeypatch.setenv("RUNNER_TRACEBACK", "1")
     shown = cli(*OWN, "model._target_=noted.failing", NOTE)
     assert "in failing\n" in shown.err

@@ -77,8 +77,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture
 def evil(write: Write) -> None:
     """Modules in the working directory that leave a file when they are imported."""
-    names = ("evil.py", "models/__init__.py", "models/evil.py", "evil_package/inner.py")
-    write(dict.fromkeys(names, EVIL))
+    write({"evil.py": EVIL})
     OmegaConf.register_new_resolver("boom", lambda *_: Path("executed").touch(), replace=True)
 
 
@@ -114,6 +113,13 @@ def refused(load: Callable[[Path], None], place: Path) -> str:
         load(place)
     assert not Path("executed").exists()
     return str(told.value)
+
+
+def test_what_is_changed_can_be_loaded(base: dict[str, Any], evil: None, workdir: Path) -> None:
+    """Or all below would be refused for another reason."""
+    save(workdir, changed(base, {"run.dir": "here"}))
+    load(workdir)
+    launch(workdir / ".hydra")
 
 
 def test_there_are_enough() -> None:
@@ -172,7 +178,7 @@ def test_a_place_to_write(run: Any, base: dict[str, Any], evil: None, workdir: P
 def test_a_folder_of_configs(
     name: str, cli: Callable[..., Any], base: dict[str, Any], evil: None, workdir: Path
 ) -> None:
-    mine = {"model/mine.yaml": "_target_: models.mlp.mlp\nshape: [8]\noutputs: 2\n"}
+    mine = {"model/mine.yaml": "_target_: models.mlp.mlp\nshape: ${data.shape}\noutputs: 10\n"}
     for file, text in (mine | hostile.FILES[name]).items():
         path = workdir / "conf" / file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -185,3 +191,19 @@ def test_a_folder_of_configs(
     assert swept.code != 0
     assert not Path("executed").exists()
     assert not list(workdir.rglob("run.json"))
+    assert not (workdir.parent / "made").exists()
+
+
+def test_a_sweep_by_a_name_that_leads_elsewhere(
+    cli: Callable[..., Any], evil: None, workdir: Path
+) -> None:
+    """Hydra makes the folder of a sweep before it looks at a trial."""
+    (workdir / "conf").mkdir()
+    (workdir / "conf/mine.yaml").write_text("defaults: [config, _self_]\nname: ../../made\n")
+    done = cli("-m", "--config-dir", "conf", "--config-name", "mine", "seed=1,2")
+    assert (done.code, done.err) == (
+        2,
+        "runner: name=../../made: give a plain folder name, such as digits_mlp\n",
+    )
+    assert not (workdir.parent / "made").exists()
+    assert [path.name for path in workdir.iterdir() if path.suffix != ".py"] == ["conf"]

@@ -109,7 +109,11 @@ def test_a_record_that_is_none(text: str, run: Path, cli: Command) -> None:
             "hydra.run.dir=/etc",
         ),
         *("model._target_=os.system", "++model={_target_: os.system}", "model=../../victim/kept"),
-        *("+model.activation=${oc.env:HOME}", "name=$\\{oc.env\\:HOME\\}", "+x='${oc.env:HOME}'"),
+        *(
+            "model.activation=${oc.env:HOME}",
+            "name=$\\{oc.env\\:HOME\\}",
+            "+optimizer.name='${oc.env:HOME}'",
+        ),
         *(
             "name=../x",
             "seed=",
