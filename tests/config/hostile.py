@@ -229,7 +229,7 @@ def _paths() -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"prefix {prefix!r}", {"checkpoint.prefix": prefix}
     train = {"_target_": "runner.phases.Train", "data": "train", "until": {"steps": 1}}
     for phase in ("../../x", "/etc/x", "a/b", ".."):
-        yield f"phase {phase!r}", {"phases": {phase: train}}
+        yield f"phase {phase!r}", {"phases": {phase: train}, "checkpoint.best": None}
     for key in ("../x", "a.b", "__class__.x", "save_counter", "a/b"):
         yield f"checkpoint key {key!r}", {"checkpoint.keys": {key: "model"}}
     for part in ("os.system", "__class__", "state.model", ""):
@@ -289,21 +289,34 @@ TEXTS = {
 }
 """Files that are no saved config."""
 
-FILES: dict[str, dict[str, str]] = {
-    "Hydra's own node": {"hydra/config.yaml": "callbacks: {x: {_target_: evil.payload}}"},
-    "a launcher": {"hydra/launcher/basic.yaml": "_target_: evil.payload"},
-    "a package": {"model/mine.yaml": "# @package hydra.callbacks.x\n_target_: evil.payload\n"},
-    "a package of all": {"model/mine.yaml": "# @package _global_\nhydra: {callbacks: {x: 1}}\n"},
-    "a package below all": {"model/mine.yaml": "# @package _global_.hydra.callbacks\nx: 1\n"},
-    "defaults": {"model/mine.yaml": "defaults: [{/model@hydra.callbacks: mlp}]\n"},
-    "an override": {"model/mine.yaml": "defaults: [{override /hydra/launcher: evil}]\n"},
-    "a way out": {"model/mine.yaml": "defaults: [../../outside]\n", "../outside.yaml": "x: 1\n"},
-    "a resolver": {"model/mine.yaml": "_target_: models.mlp.mlp\nactivation: ${boom:}\n"},
-    "a target": {"model/mine.yaml": "_target_: evil.payload\n"},
-    "a target of Keras": {"model/mine.yaml": "_target_: keras.saving.load_model\nfilepath: x\n"},
-    "aliases": {"model/mine.yaml": TEXTS["aliases"]},
-    "a call": {"model/mine.yaml": TEXTS["a call"]},
-    "a run directory": {"model/mine.yaml": "# @package run\ndir: ../made\n"},
-    "a fresh run": {"model/mine.yaml": "# @package run\nfresh: true\n"},
+_HYDRA, _MINE = "belongs to Hydra", "model/mine.yaml"
+_GLOBAL = (
+    "# @package _global_\nmodel: {_target_: models.mlp.mlp, shape: '${data.shape}', outputs: 10}\n"
+)
+FILES: dict[str, tuple[str, dict[str, str]]] = {
+    "Hydra's own node": (_HYDRA, {"hydra/config.yaml": "callbacks: {x: {_target_: evil.payload}}"}),
+    "a launcher": (_HYDRA, {"hydra/launcher/basic.yaml": "_target_: evil.payload"}),
+    "a package": (_HYDRA, {_MINE: "# @package hydra.callbacks.x\n_target_: evil.payload\n"}),
+    "a package of all": (_HYDRA, {_MINE: f"{_GLOBAL}hydra: {{callbacks: {{x: 1}}}}\n"}),
+    "a package below": (_HYDRA, {_MINE: "# @package _global_.hydra.callbacks\nx: 1\n"}),
+    "defaults": (_HYDRA, {_MINE: "defaults: [{/model@hydra.callbacks: mlp}]\n"}),
+    "an override": (_HYDRA, {_MINE: "defaults: [{override /hydra/launcher: basic}]\n"}),
+    "a way out": (
+        "stands outside of",
+        {_MINE: "defaults: [../../outside]\n", "../outside.yaml": "_target_: models.mlp.mlp\n"},
+    ),
+    "a resolver": ("its own keys only", {_MINE: f"{_GLOBAL}name: '${{boom:}}'\n"}),
+    "a target": ("is not allowed", {_MINE: "_target_: evil.payload\n"}),
+    "a loader": ("is not allowed", {_MINE: "_target_: keras.saving.load_model\nfilepath: x\n"}),
+    "aliases": ("aliases written out", {_MINE: TEXTS["aliases"]}),
+    "a call": ("could not determine a constructor", {_MINE: TEXTS["a call"]}),
+    "a run directory": (
+        "lies outside of this folder",
+        {"experiment/mine.yaml": f"{_GLOBAL}run: {{dir: ../made}}\n"},
+    ),
+    "a fresh run": (
+        "would move a run aside",
+        {"experiment/mine.yaml": f"{_GLOBAL}run: {{fresh: true}}\n"},
+    ),
 }
-"""Folders for `--config-dir`, of which `model=mine` is chosen."""
+"""Why folders for `--config-dir`, of which `mine` is chosen, are refused; and what is in them."""

@@ -90,7 +90,7 @@ def test_a_failure_tells_the_name_of_the_variable(
         cli(*OWN, "model._target_=noted.net", f"+callbacks.tells={note}", "run.fresh=true")
     assert '"RuntimeError: ${oc.env:TOKEN}"' in Path("here/run.json").read_text()
     monkeypatch.setenv("RUNNER_TRACEBACK", "1")
-    shown = cli(*OWN, "model._target_=noted.failing", NOTE)
+    shown = cli(*OWN, "model._target_=noted.failing", NOTE, "run.fresh=true")
     assert "in failing\n" in shown.err
     assert SECRET not in written() + shown.err
 

@@ -179,15 +179,18 @@ def test_a_folder_of_configs(
     name: str, cli: Callable[..., Any], base: dict[str, Any], evil: None, workdir: Path
 ) -> None:
     mine = {"model/mine.yaml": "_target_: models.mlp.mlp\nshape: ${data.shape}\noutputs: 10\n"}
-    for file, text in (mine | hostile.FILES[name]).items():
+    reason, files = hostile.FILES[name]
+    for file, text in (mine | files).items():
         path = workdir / "conf" / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     before = sorted(workdir.rglob("*"))
-    done = cli("--config-dir", "conf", "model=mine", "debug=smoke")
+    choice = "experiment=mine" if "experiment/mine.yaml" in files else "model=mine"
+    done = cli("--config-dir", "conf", choice, "debug=smoke")
     assert (done.code, done.out) == (2, ""), done.err
+    assert reason in done.err
     assert sorted(workdir.rglob("*")) == before
-    swept = cli("-m", "--config-dir", "conf", "model=mine", "debug=smoke", "seed=1,2")
+    swept = cli("-m", "--config-dir", "conf", choice, "debug=smoke", "seed=1,2")
     assert swept.code != 0
     assert not Path("executed").exists()
     assert not list(workdir.rglob("run.json"))
