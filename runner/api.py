@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from runner.config.compose import compose, plain_errors
 from runner.config.evaluation import evaluation_of
-from runner.config.hydra import experiment_of, id_of, job_part
+from runner.config.hydra import check_place, experiment_of, id_of, job_part
 from runner.interrupt import StepReached
 from runner.observer import SessionObserver
 from runner.preflight import with_real_paths
-from runner.reproduction import Plan, Reproduction, compare, plan_of
-from runner.reproduction.compare import check_tolerance
 from runner.results import Result
 from runner.resumption import resumption_of
 from runner.rundir import RunDirectory
 from runner.session import Launch
 from runner.session import recall as recall_session
 from runner.session import run as run_session
+from runner.targets import allowing
+
+if TYPE_CHECKING:
+    from runner.reproduction import Plan, Reproduction
 
 
-def run(*overrides: str, observer: SessionObserver | None = None) -> Result:
+def run(
+    *overrides: str, allow: Iterable[str] = (), observer: SessionObserver | None = None
+) -> Result:
     """Runs, resumes or recalls the experiment that the overrides describe.
 
     ``run("experiment=digits_mlp", "seed=3")`` does what ``runner experiment=digits_mlp seed=3``
@@ -33,12 +38,14 @@ def run(*overrides: str, observer: SessionObserver | None = None) -> Result:
 
     Args:
         overrides: as on the command line.
+        allow: names that the config may give besides the built-in ones and those of pyproject.toml.
         observer: is told how it goes; by default it is shown as on the command line.
 
     Raises:
         UserError: see `runner.errors`.
     """
-    return run_session(_described(compose(overrides), overrides), _shown(observer))
+    with allowing(allow):
+        return run_session(_described(compose(overrides), overrides), _shown(observer))
 
 
 def recall(*overrides: str, observer: SessionObserver | None = None) -> Result | None:
@@ -59,6 +66,7 @@ def evaluate(
     directory: str | Path,
     *overrides: str,
     checkpoint: str | int | None = None,
+    allow: Iterable[str] = (),
     observer: SessionObserver | None = None,
 ) -> Result:
     """Evaluates a checkpoint of a saved run; all else comes from the config that the run has now.
@@ -70,6 +78,7 @@ def evaluate(
         directory: the run directory.
         overrides: changes to the config.
         checkpoint: latest, best, or a number; by default the best one, or else the latest.
+        allow: as for ``run``; what the saved run was allowed does not count.
         observer: as for ``run``.
 
     Raises:
@@ -77,20 +86,25 @@ def evaluate(
     """
     place = RunDirectory(Path(directory))
     record = place.read()
-    config = evaluation_of(
-        Path(directory),
-        overrides,
-        checkpoint=checkpoint,
-        amendments=record.amendments if record else [],
-        run=record.id if record else None,
-        checkpoints=place.checkpoints(record) if record else None,
-    )
-    numerics = record.numerics if record else {}
-    return run_session(replace(_described(config, overrides), numerics=numerics), _shown(observer))
+    with allowing(allow):
+        config = evaluation_of(
+            Path(directory),
+            overrides,
+            checkpoint=checkpoint,
+            amendments=record.amendments if record else [],
+            run=record.id if record else None,
+            checkpoints=place.checkpoints(record) if record else None,
+        )
+        numerics = record.numerics if record else {}
+        described = replace(_described(config, overrides), numerics=numerics)
+        return run_session(described, _shown(observer))
 
 
 def resume(
-    directory: str | Path, *overrides: str, observer: SessionObserver | None = None
+    directory: str | Path,
+    *overrides: str,
+    allow: Iterable[str] = (),
+    observer: SessionObserver | None = None,
 ) -> Result:
     """Goes on with a saved run from its own config, or recalls it, wherever it stands now.
 
@@ -101,23 +115,26 @@ def resume(
     Args:
         directory: the run directory.
         overrides: changes to the config.
+        allow: as for ``evaluate``.
         observer: as for ``run``.
 
     Raises:
         ConfigError: the run as it stands cannot take a change; nothing was written.
         UserError: see `runner.errors`.
     """
-    config, resumption = resumption_of(Path(directory), overrides)
-    described = _described(config, overrides)
-    return run_session(
-        replace(described, id=resumption.run, resumption=resumption), _shown(observer)
-    )
+    with allowing(allow):
+        config, resumption = resumption_of(Path(directory), overrides)
+        described = _described(config, overrides)
+        return run_session(
+            replace(described, id=resumption.run, resumption=resumption), _shown(observer)
+        )
 
 
 def reproduce(
     directory: str | Path,
     *,
     tolerance: float | None = None,
+    allow: Iterable[str] = (),
     observer: SessionObserver | None = None,
 ) -> Reproduction:
     """Does a finished run afresh from its saved config, and compares what comes out.
@@ -129,19 +146,24 @@ def reproduce(
     Args:
         directory: the run directory.
         tolerance: relative; numbers that differ by no more are taken for equal.
+        allow: as for ``evaluate``.
         observer: as for ``run``.
 
     Raises:
         ConfigError: there is no such run, it is not finished, or what it started from is gone.
         UserError: see `runner.errors`.
     """
+    # Not at once: most launches do without, and all wait for what is imported.
+    from runner.reproduction import check_tolerance, compare, plan_of
+
     check_tolerance(tolerance)
-    plan = plan_of(Path(directory))
-    shown = _shown(observer)
-    shown.reproducing(plan.run, plan.directory, matters=plan.matters)
-    if not plan.is_finished:
-        for number in range(plan.begun, len(plan.parts)):
-            _do_part(plan, number, shown)
+    with allowing(allow):
+        plan = plan_of(Path(directory))
+        shown = _shown(observer)
+        shown.reproducing(plan.run, plan.directory, matters=plan.matters)
+        if not plan.is_finished:
+            for number in range(plan.begun, len(plan.parts)):
+                _do_part(plan, number, shown)
     found = compare(plan.run, plan.directory, tolerance=tolerance)
     return replace(found, matters=plan.matters)
 
@@ -171,8 +193,10 @@ def launch(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Launc
         ConfigError: with every problem that was found.
     """
     with plain_errors(overrides):
+        experiment = experiment_of(config)
+        check_place(experiment.run, hydra)
         return Launch(
-            experiment=with_real_paths(experiment_of(config)),
+            experiment=with_real_paths(experiment),
             id=id_of(config),
             config=config,
             overrides=overrides,

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import ConfigError, UserError, suggestion
+from runner.redaction import redacted
+from runner.targets import additions, allowing
 
 _INTERRUPTED = 130
 _COLLECTED_EVERY = 100_000
@@ -31,14 +33,29 @@ def main() -> None:
 
 def run_command(arguments: Sequence[str]) -> int:
     """Does what the arguments say and returns the exit code."""
+    names, rest = _split_allow(arguments)
     try:
-        return _command(arguments)(arguments)
+        with allowing(names):
+            return _command(rest)(rest)
     except UserError as error:
         _tell(error)
         return error.exit_code
     except KeyboardInterrupt:
         print("runner: interrupted; run the same command to go on", file=sys.stderr)
         return _INTERRUPTED
+
+
+def _split_allow(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names that ``--allow NAME`` and ``--allow=NAME`` give, and the other arguments."""
+    names, others = [], []
+    waiting = iter(arguments)
+    for argument in waiting:
+        flag, equals, name = argument.partition("=")
+        if flag != "--allow":
+            others.append(argument)
+        else:
+            names.append(name if equals else next(waiting, ""))
+    return names, others
 
 
 def _command(arguments: Sequence[str]) -> Callable[[Sequence[str]], int]:
@@ -79,7 +96,7 @@ def _launch(arguments: Sequence[str]) -> int:
 
     register()
     register_plugins()
-    job = Job()
+    job = Job(additions())
     sys.argv = ["runner", *_with_absolute_config_path(arguments)]
     overrides = [argument for argument in arguments if not argument.startswith("-")]
     with plain_errors(overrides):
@@ -111,18 +128,28 @@ def _is_finished(arguments: Sequence[str]) -> bool:
 
 
 class Job:
-    """What Hydra calls with a composed config. A trial that fails does not end the sweep."""
+    """What Hydra calls with a composed config. A trial that fails does not end the sweep.
 
-    def __init__(self) -> None:
+    Args:
+        allow: names that are allowed; a launcher may call this in another process.
+    """
+
+    def __init__(self, allow: list[str]) -> None:
         self.exit_code = 0
+        self._allow = allow
 
     def __call__(self, config: object) -> float | None:
         """Returns the value of the objective, for Hydra's sweepers."""
+        with allowing(self._allow):
+            return self._run(config)
+
+    def _run(self, config: object) -> float | None:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
         from omegaconf import DictConfig
 
         from runner import api, session
+        from runner.config.hydra import task_overrides
         from runner.interrupt import Interrupted
         from runner.report import for_terminal
         from runner.sweep.objective import objective
@@ -132,7 +159,7 @@ class Job:
         if self.exit_code == Interrupted.exit_code:
             return None  # The sweep was asked to stop, not only the trial that was at work.
         hydra: Any = HydraConfig.get()
-        overrides = list(hydra.overrides.task)
+        overrides = task_overrides(hydra)
         if hydra.mode is RunMode.MULTIRUN:
             print(f"\ntrial {hydra.job.num}: {' '.join(overrides)}")
         try:
@@ -161,7 +188,7 @@ def _tell(error: UserError) -> None:
     if os.environ.get("RUNNER_TRACEBACK"):
         import traceback
 
-        traceback.print_exception(error)
+        print(redacted("".join(traceback.format_exception(error))), file=sys.stderr, end="")
         return
     problems = error.problems if isinstance(error, ConfigError) else [str(error)]
     lines = (

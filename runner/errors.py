@@ -10,6 +10,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
+from runner.redaction import redacted
+
 _MAX_SHOWN = 12
 _MAX_UNCUT = 15
 
@@ -18,6 +20,9 @@ class UserError(Exception):
     """Something the user can put right; ``exit_code`` is what the command line returns."""
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(redacted(message))
 
 
 class DataError(UserError):
@@ -44,7 +49,8 @@ class ConfigError(UserError):
     exit_code = 2
 
     def __init__(self, problems: str | Sequence[str]) -> None:
-        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        told = [problems] if isinstance(problems, str) else problems
+        self.problems = [redacted(problem) for problem in told]
         super().__init__("\n".join(self.problems))
 
 

@@ -20,6 +20,12 @@ class UnwritableError(UserError):
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
 
+def is_plain(name: object) -> bool:
+    """Whether ``name`` is that of one file in one folder: nothing in it leads elsewhere."""
+    is_text = isinstance(name, str) and name not in ("", ".", "..")
+    return is_text and not set(str(name)) & set("/\\\0")
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turns errors of the file system into one that names ``path`` and says what to do.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from runner.files import writing
+from runner.redaction import redacted
 
 _ERROR = re.compile(rb"^(?:[EF]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [EF] )")
 
@@ -97,15 +98,22 @@ class _ToTerminal(logging.Handler):
         print(self.format(record), file=sys.stderr)
 
 
+class _Formatter(logging.Formatter):
+    """Tells no value that came from the environment, not even in a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
 @contextlib.contextmanager
 def logging_to(log: Path) -> Iterator[None]:
     """Writes the records of the runner and TensorFlow to ``log``; the runner's warnings also show."""
     with writing(log):
         to_file = _ToFile(log)
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    to_file.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     to_terminal = _ToTerminal()
     to_terminal.setLevel(logging.WARNING)
-    to_terminal.setFormatter(logging.Formatter("%(message)s"))
+    to_terminal.setFormatter(_Formatter("%(message)s"))
     ours, theirs = logging.getLogger("runner"), logging.getLogger("tensorflow")
     ours.setLevel(logging.INFO)
     ours.propagate = theirs.propagate = False

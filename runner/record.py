@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
-from runner.checkpoint.manifest import Manifest
+from runner.checkpoint.manifest import AMENDMENT, Manifest
 from runner.config.changes import Change, change_from_json
+from runner.files import is_plain
+from runner.results import check_result
 
 Status = Literal["running", "finished", "stopped", "failed"]
 
@@ -41,6 +44,12 @@ class Sitting:
     result: dict[str, Any] | None = None
     """What had come out when this sitting finished the run, if a later one went on all the same."""
 
+    def __post_init__(self) -> None:
+        if not all(isinstance(override, str) for override in self.overrides):
+            raise ValueError(f"overrides are {self.overrides!r}")
+        for change in self.changes:
+            change_from_json(change)
+
 
 @dataclass(kw_only=True)
 class RunRecord:
@@ -64,6 +73,19 @@ class RunRecord:
     """What the bits depend on besides the config, as of the first sitting; see `runner.numerics`."""
     result: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        """What a run.json from elsewhere says is data: files and folders are called by some of it."""
+        if not is_plain(self.id):
+            raise ValueError(f"id is {self.id!r}")
+        place = Path(self.checkpoint_directory)
+        if "${" in self.checkpoint_directory or (not place.is_absolute() and ".." in place.parts):
+            raise ValueError(f"checkpoint_directory is {self.checkpoint_directory!r}")
+        for name in ("versions", "machine", "git", "sources", "numerics"):
+            if not isinstance(getattr(self, name), dict):
+                raise ValueError(f"{name} is {getattr(self, name)!r}")
+        if self.result is not None:
+            check_result(self.result)
+
     @property
     def amendments(self) -> list[list[str]]:
         """The overrides of every resume that hold beside the saved config, the latest last.
@@ -75,9 +97,8 @@ class RunRecord:
 
     def lasting_amendments(self) -> list[dict[str, Any]]:
         """What a lost record has to have again, for every manifest; see `rebuilt`."""
-        names = ("from_step", "overrides", "changes")
         amended = [sitting for sitting in self.sittings if sitting.overrides]
-        return [{name: getattr(sitting, name) for name in names} for sitting in amended]
+        return [{name: getattr(sitting, name) for name in sorted(AMENDMENT)} for sitting in amended]
 
     def changes(self, *, since: int = 0) -> list[Change]:
         """What a resume made another value, this sitting's changes included.

@@ -16,6 +16,7 @@ from runner.config import Experiment
 from runner.errors import UserError
 from runner.interrupt import Interrupted
 from runner.record import RunRecord, Sitting
+from runner.redaction import redacted
 from runner.rundir import RunDirectory
 
 log = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ class Recording:
         elif isinstance(error, Interrupted | KeyboardInterrupt):
             record.status, sitting.outcome = "stopped", str(error) or "interrupted"
         else:
-            record.status, sitting.outcome = "failed", f"{type(error).__name__}: {error}"
+            record.status, sitting.outcome = "failed", redacted(f"{type(error).__name__}: {error}")
             log.info("the sitting failed", exc_info=error)
         # What went wrong before counts for more than that it cannot be written down.
         with suppress(UserError) if error is not None else nullcontext():

@@ -40,6 +40,20 @@ class Result:
         return str(path.relative_to(self.directory) if inside else path.absolute())
 
 
+def check_result(content: Mapping[str, Any]) -> None:
+    """Looks whether ``content`` is what ``as_json`` gives.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: it is not.
+    """
+    numbers = [number for values in content["metrics"].values() for number in values.values()]
+    if not all(isinstance(number, int | float | None) for number in [*numbers, content["step"]]):
+        raise ValueError(f"result has metrics {content['metrics']!r}")
+    paths = [*content["checkpoints"], content["best"]]
+    if not all(isinstance(path, str | None) for path in paths):
+        raise ValueError(f"result has checkpoints {paths!r}")
+
+
 def result_from_json(content: Mapping[str, Any], *, id: str, name: str, directory: Path) -> Result:
     """The result that ``as_json`` gave, for a run that now stands in ``directory``."""
     best = content["best"]
@@ -58,6 +72,8 @@ def last_values(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]
     """By phase, the last value of each number as split/name."""
     metrics: dict[str, dict[str, float]] = {}
     for row in rows:
+        if not {"phase", "split"} <= row.keys():
+            continue  # Somebody else's: the file is open to everybody.
         of_phase = metrics.setdefault(row["phase"], {})
         numbers = {name: value for name, value in row.items() if name not in _PLACE}
         of_phase.update({f"{row['split']}/{name}": value for name, value in numbers.items()})

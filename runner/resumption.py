@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from runner.checkpoint.manifest import read_manifests
 from runner.config.changes import Change, changes_between
-from runner.config.hydra import plain
+from runner.config.foreign import check_content
+from runner.config.hydra import experiment_of, job_part, plain
 from runner.config.obstacles import Reached
 from runner.config.saved import recompose, saved_config
 from runner.errors import ConfigError
@@ -76,6 +77,7 @@ def resumption_of(directory: Path, overrides: Sequence[str]) -> tuple[DictConfig
     # The command that was interrupted is given again; what it adds or drops is so already.
     lasting = [] if record.amendments[-1:] == [lasting] else lasting
     after = recompose(before, [*lasting, *requests])
+    check_content(OmegaConf.to_container(job_part(after)), f"RUN={directory}")
     reached = _reached(record, RunDirectory(directory).checkpoints(record))
     changes = changes_between(plain(before), plain(after), reached=reached)
     problems = [change.problem for change in changes if change.kind == "impossible"]
@@ -88,8 +90,16 @@ def resumption_of(directory: Path, overrides: Sequence[str]) -> tuple[DictConfig
 
 def _in_place(config: DictConfig, directory: Path, record: RunRecord) -> DictConfig:
     """The config for where the run stands now, whatever its paths were seen from or relative to."""
+    recorded = Path(record.checkpoint_directory)
+    given = Path(experiment_of(config).checkpoint.directory)
+    if recorded.is_absolute() and recorded.parts[-len(given.parts) :] != given.parts:
+        raise ConfigError(
+            f"RUN={directory}: by run.json, checkpoints stand in {recorded}, which is not the {given} of "
+            "its config"
+        )
     with open_dict(config):
         OmegaConf.update(config, "run.dir", str(directory))
+        OmegaConf.update(config, "run.fresh", False)
         checkpoints = RunDirectory(directory).checkpoints(record)
         OmegaConf.update(config, "checkpoint.directory", str(checkpoints))
     return config

@@ -13,7 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from runner.files import UnwritableError, sync, sync_directory, write_atomically, writing
+from runner.files import UnwritableError, is_plain, sync, sync_directory, write_atomically, writing
 
 log = logging.getLogger(__name__)
 
@@ -128,9 +128,15 @@ def _whole(path: Path) -> list[bytes]:
 
 def _is_row(line: bytes) -> bool:
     try:
-        return line.endswith(b"\n") and isinstance(json.loads(line), dict)
-    except ValueError:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
         return False
+    return line.endswith(b"\n") and isinstance(row, dict) and all(map(_is_cell, row.values()))
+
+
+def _is_cell(value: Any) -> bool:
+    """A number, or the name of a phase or a split; event files go to a folder of that name."""
+    return is_plain(value) if isinstance(value, str) else isinstance(value, int | float | None)
 
 
 def _truncate(path: Path, size: int) -> None:

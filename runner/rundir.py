@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
+from runner.config.foreign import check_size
 from runner.errors import ConfigError, UserError
 from runner.files import remove, write_atomically, writing
 from runner.lock import Lock
@@ -74,7 +75,7 @@ class RunDirectory:
             return None
         except OSError as error:
             raise RunDirectoryError(f"{path} cannot be read: {error.strerror}") from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DamagedRecordError(
                 f"{path} is not readable ({error}); the run's own command begins it anew by what the "
                 "checkpoints tell, and run.fresh=true moves this run aside and starts over"
@@ -146,8 +147,11 @@ class RunDirectory:
 
     def overrides(self) -> list[str]:
         """Those of the first launch; none where they cannot be read."""
-        with suppress(OSError, yaml.YAMLError, ValueError):
-            content = OmegaConf.load(self.path / ".hydra" / "overrides.yaml")
+        with suppress(OSError, yaml.YAMLError, ValueError, ConfigError):
+            path = self.path / ".hydra" / "overrides.yaml"
+            check_size(path)
+            # Plain, because a container would resolve what it is asked for.
+            content: Any = OmegaConf.to_container(OmegaConf.load(path))
             return [str(override) for override in content]
         return []
 
@@ -194,8 +198,9 @@ class RunDirectory:
 
         Raises:
             LockedError: another runner is at work on it.
-            RunDirectoryError: it cannot be written.
+            RunDirectoryError: it cannot be written, or a file of it is a link.
         """
+        self._check_links()
         locks = {self.path: self.lock} | ({also.parent: Lock(also)} if also else {})
         self._locks = list(locks.values())
         with ExitStack() as stack:
@@ -223,6 +228,12 @@ class RunDirectory:
             if home is not None and home != self.path.resolve():
                 stack.enter_context(Lock(home / _LOCK).held())
             yield
+
+    def _check_links(self) -> None:
+        """A run that comes from elsewhere does not have the runner write outside of it."""
+        for path in self.path.iterdir() if self.path.is_dir() else ():
+            if path.is_symlink() and _is_of_run(path):
+                raise RunDirectoryError(f"{path} is a link; put what it leads to in its place")
 
     def check(self) -> None:
         """Makes sure that the run still is this process's; to be asked before anything is written.

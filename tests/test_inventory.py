@@ -72,6 +72,7 @@ def net(outputs, kind, **options):
 def net(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, ...]]:
     """Overrides for a model with one such layer."""
     (workdir / "odd_model.py").write_text(SOURCE)
+    (workdir / "pyproject.toml").write_text('[tool.runner]\nallow = ["odd_model.net"]\n')
     monkeypatch.syspath_prepend(str(workdir))
     importlib.invalidate_caches()
     monkeypatch.delitem(sys.modules, "odd_model", raising=False)

@@ -14,7 +14,8 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 LAYERS = [
-    {"errors", "forks", "results"},
+    {"forks", "redaction", "results"},
+    {"errors"},
     {"files"},
     {"quiet"},
     {"interrupt", "lock", "rows", "schedule", "targets"},

@@ -408,7 +408,7 @@ def test_a_callback_and_a_task_of_ones_own(reader: Reader) -> None:
     Path("own.py").write_text(OWN)
     Path("my_conf/task").mkdir(parents=True)
     Path("my_conf/task/hinge.yaml").write_text("_target_: own.Hinge\nmargin: 0.5\n")
-    command = """runner --config-dir my_conf task=hinge \\
+    command = """runner --allow own.Hinge --allow own.StopAbove --config-dir my_conf task=hinge \\
         '+callbacks.above={_target_: own.StopAbove, metric: train/loss, limit: 0.1}' \\
         checkpoint.best=null phases=train tracking.log_every.steps=2 engine.limit_steps=6"""
     reader.follow(Block("console", f"$ {command}", 0))

@@ -260,6 +260,7 @@ def test_changed_code_is_named(
     (workdir / "own_layers.py").write_text(_LAYERS)
     (workdir / "own_model.py").write_text(_MODEL)
     own = ("model=own", "model._target_=own_model.Small", "+model.outputs=10")
+    own = (*own, "--allow=own_model.Small")
     first = cli(*TINY_NAMED, *own)
     assert first.code == 0, first.err
     sources = record(workdir / "here")["sources"]
@@ -417,10 +418,11 @@ def test_start_up_noise_goes_to_the_log_and_errors_do_not(
     assert "\x1b" not in done.out
     assert "cpu_feature_guard" in (workdir / "here/run.log").read_text()
     (workdir / "broken.py").write_text("def model():\n    raise RuntimeError('own trouble')\n")
-    failed = process(*TINY, "model=own", "model._target_=broken.model")
+    own = ("model=own", "model._target_=broken.model", "--allow", "broken.model")
+    failed = process(*TINY, *own)
     assert failed.code == 2
     assert failed.err == "runner: model=broken.model: RuntimeError: own trouble\n"
-    shown = process(*TINY, "model=own", "model._target_=broken.model", RUNNER_TRACEBACK="1")
+    shown = process(*TINY, *own, RUNNER_TRACEBACK="1")
     assert "in model\n    raise RuntimeError" in shown.err
 
 

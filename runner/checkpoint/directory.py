@@ -71,6 +71,7 @@ class CheckpointDirectory:
     def finish_interrupted(self) -> None:
         """Rolls a save that was complete forward, finishes removals, and sweeps the rest."""
         if not self.staging.exists():
+            self.staging.sweep()  # A link in its place would lead every later write elsewhere.
             return
         self.staging.finish_move()
         self._read()

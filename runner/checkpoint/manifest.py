@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import CheckpointError
-from runner.files import sha256
+from runner.files import is_plain, sha256
 
 FORMAT = 2
 """2 added layers, numerics and amendments."""
@@ -19,6 +19,15 @@ SUFFIX = ".json"
 
 _NUMBERED = re.compile(r".+-\d+", re.DOTALL)
 _ENDING = re.compile(r"\.index|\.data-\d{5}-of-\d{5}")
+AMENDMENT = frozenset({"from_step", "overrides", "changes"})
+"""What an amendment tells of the sitting that made it."""
+_KINDS: dict[Any, tuple[str, ...]] = {
+    int: ("number", "order", "step"),
+    int | float: ("epoch", "saved_at", "begun_at"),
+    dict: ("keys", "optimizers", "variables", "layers", "numerics", "metrics", "record", "files"),
+    list: ("amendments",),
+}
+"""Of what kind fields are: somebody else may have written them."""
 _MARKS = {"files", "fingerprint", "format"}
 """By these a manifest is known from another JSON file that happens to stand beside a checkpoint."""
 
@@ -68,14 +77,23 @@ class Manifest:
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        for name in ("number", "order", "step"):
-            if not isinstance(getattr(self, name), int):
-                raise ValueError(f"{name} is {getattr(self, name)!r}")
+        for kind, names in _KINDS.items():
+            for name in names:
+                if not isinstance(getattr(self, name), kind):
+                    raise ValueError(f"{name} is {getattr(self, name)!r}")
+        if not all(isinstance(value, int | float) for value in self.metrics.values()):
+            raise ValueError(f"metrics is {self.metrics!r}")
+        if not all(one.keys() <= AMENDMENT for one in self.amendments):
+            raise ValueError(f"amendments is {self.amendments!r}")
+        if not is_plain(self.run):  # Folders are called by it.
+            raise ValueError(f"run is {self.run!r}")
         if not self.files:
             raise ValueError("it names no files")
-        for file in self.files:
-            if not _ENDING.fullmatch(file.removeprefix(self.name)):
+        for file, entry in self.files.items():
+            if not (file.startswith(self.name) and _ENDING.fullmatch(file[len(self.name) :])):
                 raise ValueError(f"{file!r} is no file of checkpoint {self.name!r}")
+            if not {"bytes", "sha256"} <= entry.keys():
+                raise ValueError(f"{file!r} has no size or no SHA-256")
 
     def as_bytes(self) -> bytes:
         """The content of ``<name>.json``, sealed by a digest over all the rest."""
@@ -116,7 +134,7 @@ def read_manifest(path: Path) -> Manifest | str | None:
         return _manifest(content, name=path.name.removesuffix(SUFFIX))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return f"{path.name} is not readable as a manifest: {error}"
 
 

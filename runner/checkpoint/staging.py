@@ -17,9 +17,12 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from runner.checkpoint.manifest import SUFFIX, Manifest, read_manifest
+from runner.errors import CheckpointError
 from runner.files import (
+    is_plain,
     make_directory,
     put_over,
     remove,
@@ -51,8 +54,8 @@ class Staging:
         self._temporary = self.path / "temporary"
 
     def exists(self) -> bool:
-        """Whether a process is at work here, or died at work."""
-        return self.path.is_dir()
+        """Whether a process is at work here, or died at work. What a link leads to is no work of ours."""
+        return self.path.is_dir() and not self.path.is_symlink()
 
     def begin(self) -> None:
         """Makes an empty staging directory."""
@@ -110,7 +113,11 @@ class Staging:
                 remove(self._still_there(manifest))
 
     def move(self, files: Sequence[Path], folder: Path) -> None:
-        """Moves files of the checkpoint directory to a folder in it, all of them or, in the end, all."""
+        """Moves files of the checkpoint directory to a folder in it, all of them or, in the end, all.
+
+        Raises:
+            CheckpointError: the folder is a link to somewhere else; as for ``finish_move``.
+        """
         names = [path.name for path in files]
         move = {"files": names, "folder": str(folder.relative_to(self._directory))}
         self.write(self._moving, json.dumps(move).encode())
@@ -122,11 +129,14 @@ class Staging:
             return
         try:
             move = json.loads(self._moving.read_bytes())
-            names, folder = [str(name) for name in move["files"]], self._directory / move["folder"]
-        except (ValueError, TypeError, KeyError):
+            names = _plain(move["files"])
+            folder = self._directory.joinpath(*_plain(move["folder"].split("/")))
+        except (ValueError, TypeError, KeyError, AttributeError):
             log.warning("%s is damaged; what it names stays where it is", self._moving)
             self._moving.unlink()
             return
+        if not folder.resolve().is_relative_to(self._directory.resolve()):
+            raise CheckpointError(f"{folder} leads out of {self._directory}; remove that link")
         make_directory(folder)
         for name in names:
             with suppress(FileNotFoundError):  # It was moved before.
@@ -136,7 +146,9 @@ class Staging:
         self._moving.unlink()
 
     def sweep(self) -> None:
-        """Removes the staging directory, if there is one."""
+        """Removes the staging directory, if there is one; of a link, the link alone."""
+        if self.path.is_symlink():
+            self.path.unlink()
         if not self.exists():
             return
         for path in sorted(self.path.rglob("*"), reverse=True):
@@ -150,3 +162,14 @@ class Staging:
             for path, entry in files.items()
             if path.is_file() and sha256(path) == entry["sha256"]
         ]
+
+
+def _plain(names: Any) -> list[str]:
+    """``names``, if they are names and none of them leads out of a folder.
+
+    Raises:
+        ValueError: one does.
+    """
+    if not all(isinstance(name, str) and is_plain(name) for name in names):
+        raise ValueError(names)
+    return [*names]

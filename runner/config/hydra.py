@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,16 @@ from hydra.conf import HelpConf, HydraConf, JobConf, RunDir, SweepDir
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers import oc
 
+from runner.config import foreign
+from runner.config.expansion import check_expansion
 from runner.config.identity import run_id
 from runner.config.problems import already_told, join
-from runner.config.schema import Experiment, load
+from runner.config.schema import NAME_OF_RUNS, Experiment, RunSpec, is_name_of_runs, load
 from runner.errors import ConfigError
-from runner.targets import forget
+from runner.redaction import remember
+from runner.targets import additions, allowing, forget
 
 CONFIG_NAME = "config"
 VERSION_BASE = "1.3"
@@ -23,6 +29,8 @@ VERSION_BASE = "1.3"
 _PLUGINS = [("sweeper", "grid", "Grid"), ("launcher", "isolated", "Isolated")]
 """Hydra's groups, the member that is chosen unless another one is, and its class in `runner.sweep`."""
 _HOME = "<run>"
+_READS_AS_ONE = "is text that reads as an interpolation; write it in another way"
+_SAY_SO = "say so on the command line: "
 _GROUPS = "$APP_CONFIG_GROUPS"
 _HELP = f"""\
 Train and evaluate Keras models from a config.
@@ -35,6 +43,7 @@ Train and evaluate Keras models from a config.
   runner ls                       list the runs
   runner show RUN                 what ran, how far it got, what came out
   runner checkpoints RUN          list a run's checkpoints; --verify reads them all
+  --allow my_package.MyModel      with any of the first four: a name that the config may give
 
 RUN is a directory or the start of an id. A group is chosen with group=name, a value is set with
 key=value; a key that the config does not have yet is added with +key=value.
@@ -70,11 +79,12 @@ def register() -> None:
     they also hold for a run's saved config, which is launched without that file.
     """
     forget()
+    foreign.register(config_directory())
     register_resolvers()
     node = HydraConf(
         defaults=[_default(entry) for entry in HydraConf().defaults],
         run=RunDir("${checked_run_dir:}"),
-        sweep=SweepDir(dir="outputs/${name}", subdir="${run_id:}"),
+        sweep=SweepDir(dir="outputs/${checked_name:}", subdir="${run_id:}"),
         # The runner writes .hydra/ itself: Hydra would overwrite it at every launch.
         output_subdir=None,
         job=JobConf(name="runner", chdir=False),
@@ -89,8 +99,11 @@ def register() -> None:
 
 def register_resolvers() -> None:
     """Tells OmegaConf what the runner's own interpolations mean."""
-    OmegaConf.register_new_resolver("run_id", _resolve_run_id, replace=True)
-    OmegaConf.register_new_resolver("checked_run_dir", _resolve_checked_run_dir, replace=True)
+    OmegaConf.register_new_resolver("oc.env", _from_environment, replace=True)
+    # A launcher takes the resolvers to its processes, and with them what is allowed.
+    for name, resolve in _RESOLVERS.items():
+        resolver = partial(_resolve, resolve, additions())
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
 
 
 def _default(entry: dict[str, str]) -> dict[str, str]:
@@ -100,6 +113,34 @@ def _default(entry: dict[str, str]) -> dict[str, str]:
         name: "none" if name.endswith("_logging") else plugins.get(name, entry[name])
         for name in entry
     }
+
+
+def task_overrides(hydra: DictConfig) -> list[str]:
+    """The overrides of a launch as they were given: to look at one by one would resolve what is in them."""
+    overrides: Any = OmegaConf.to_container(hydra.overrides.task)
+    return list(overrides)
+
+
+def check_place(run: RunSpec, hydra: DictConfig) -> None:
+    """Looks where a config from elsewhere would have the runner write.
+
+    Args:
+        hydra: Hydra's own node, which tells where the config comes from.
+
+    Raises:
+        ConfigError: outside of the working directory, or over a run; the command line may say so.
+    """
+    sources = {one.path for one in hydra.runtime.config_sources if one.schema == "file"}
+    given = {one.partition("=")[0].lstrip("+") for one in task_overrides(hydra)}
+    if sources <= {config_directory()} or "run" in given:
+        return
+    wrong = []
+    if "run.dir" not in given and (Path(run.dir).is_absolute() or ".." in Path(run.dir).parts):
+        wrong.append(f"run.dir={run.dir}: lies outside of this folder; {_SAY_SO}run.dir={run.dir}")
+    if "run.fresh" not in given and run.fresh:
+        wrong.append(f"run.fresh=true: would move a run aside; {_SAY_SO}run.fresh=true")
+    if wrong:
+        raise ConfigError(wrong)
 
 
 def job_part(config: DictConfig) -> DictConfig:
@@ -135,10 +176,14 @@ def plain(config: DictConfig) -> dict[str, Any]:
     missing = list(_missing(OmegaConf.to_container(job), ""))
     if missing:
         raise ConfigError([f"{key}: is mandatory; add {key}=... to the command" for key in missing])
+    check_expansion(OmegaConf.to_container(job))
     try:
         content = OmegaConf.to_container(job, resolve=True)
     except OmegaConfBaseException as error:
         raise unresolved(error) from error
+    # It would be resolved once more by whoever makes a config of it again, and then by another one.
+    if again := [f"{key}={text}: {_READS_AS_ONE}" for key, text in _again(content, "")]:
+        raise ConfigError(again)
     return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
 
 
@@ -163,13 +208,44 @@ def _missing(content: Any, key: str) -> Iterator[str]:
             yield from _missing(value, join(key, name))
 
 
-def _resolve_run_id(*, _root_: DictConfig) -> str:
-    return id_of(_root_)
+def _again(content: Any, key: str) -> Iterator[tuple[str, str]]:
+    """The texts that OmegaConf would take for interpolations."""
+    match content:
+        case dict():
+            for name, value in content.items():
+                yield from _again(value, join(key, name))
+        case list():
+            for number, value in enumerate(content):
+                yield from _again(value, f"{key}[{number}]")
+        case str() if "${" in content:
+            yield key, content
 
 
-def _resolve_checked_run_dir(*, _root_: DictConfig) -> str:
+def _from_environment(name: str, *default: Any) -> Any:
+    """As OmegaConf's own, but what it gives is told nobody."""
+    if name in os.environ:
+        remember(os.environ[name], name=name)
+    return oc.env(name, *default)
+
+
+def _resolve(resolve: Callable[[DictConfig], str], allow: list[str], *, _root_: DictConfig) -> str:
+    with allowing(allow):
+        return resolve(_root_)
+
+
+def _checked_name(config: DictConfig) -> str:
+    """The name, for the folder of a sweep: Hydra creates it before any trial is looked at."""
+    name = str(config.name)
+    if not is_name_of_runs(name):
+        raise ConfigError(f"name={name}: {NAME_OF_RUNS}")
+    return name
+
+
+def _checked_run_dir(config: DictConfig) -> str:
     """The run directory, once the config is known to be right: Hydra creates what this returns."""
-    directory = experiment_of(_root_).run.dir
+    run = experiment_of(config).run
+    check_place(run, config.hydra)
+    directory = run.dir
     try:
         Path(directory).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -177,3 +253,10 @@ def _resolve_checked_run_dir(*, _root_: DictConfig) -> str:
             f"run.dir={directory}: cannot be created ({error.strerror}); give another directory"
         ) from error
     return directory
+
+
+_RESOLVERS: dict[str, Callable[[DictConfig], str]] = {
+    "checked_name": _checked_name,
+    "checked_run_dir": _checked_run_dir,
+    "run_id": id_of,
+}

@@ -1,7 +1,8 @@
 """`_target_` nodes: the class that one names, or the target that it stays until the run is built.
 
-Names and arguments are checked by reading source files. Of what a config names, only classes of the
-config itself are imported here: datasets, tasks, phases and callbacks, whose fields are typed.
+Names and arguments are checked by reading source files, and names against what is allowed. Of that,
+only classes of the config itself are imported here: datasets, tasks, phases and callbacks, whose fields
+are typed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,17 @@ from typing import Any, TypeAlias, Union
 
 from runner.config.problems import gather, join
 from runner.errors import ConfigError, shown, suggestion
-from runner.targets import TARGET, NotFound, Parameter, Signature, Target, load, locate, signature
+from runner.targets import (
+    TARGET,
+    NotFound,
+    Parameter,
+    Signature,
+    Target,
+    check_allowed,
+    load,
+    locate,
+    signature,
+)
 
 Convert: TypeAlias = Callable[[Any, object, str], Any]
 
@@ -34,6 +45,8 @@ def class_named(name: object, base: type, key: str) -> type:
     try:
         locate(str(name))
         found = load(str(name))
+    except ConfigError:
+        raise
     except NotFound as error:
         raise ConfigError(f"{place}: {error}") from error
     except Exception as error:
@@ -61,6 +74,7 @@ def target_at(key: str, node: object, *, convert: Convert) -> Target:
         raise ConfigError(f"{key}={shown(node)}: {fix}")
     name = str(node[TARGET])
     try:
+        check_allowed(name)
         called = signature(locate(name)) or Signature({}, open=True)
     except NotFound as error:
         raise ConfigError(f"{join(key, TARGET)}={name}: {error}") from error

@@ -8,7 +8,6 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from omegaconf.resolvers import oc
 
 from runner.config.hydra import job_part, register_resolvers
 
@@ -34,7 +33,6 @@ def _resolving(environment: Callable[..., str], *, run: str) -> Iterator[None]:
     try:
         yield
     finally:
-        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
         register_resolvers()
 
 

@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from runner.config.compose import plain_errors
+from runner.config.foreign import check_content, check_overrides, load
 from runner.config.hydra import CONFIG_NAME, VERSION_BASE, config_directory, job_part, register
 from runner.errors import ConfigError
 
@@ -28,11 +29,13 @@ def saved_config(run: Path, *, amendments: Sequence[Sequence[str]] = ()) -> Dict
             a group in whose member an earlier one set a value.
 
     Raises:
-        ConfigError: there is no saved config, or it cannot be read.
+        ConfigError: there is no saved config, it cannot be read, or it holds more than data.
     """
     config = recompose(_read(run), [])
     for overrides in amendments:
+        check_overrides(overrides, f"RUN={run}: run.json")
         config = recompose(config, overrides)
+    check_content(OmegaConf.to_container(job_part(config)), f"RUN={run}")
     return config
 
 
@@ -58,13 +61,10 @@ def _read(run: Path) -> DictConfig:
     path = run / ".hydra" / f"{CONFIG_NAME}.yaml"
     try:
         with plain_errors([]):
-            config = OmegaConf.load(path)
+            return load(path)
     except OSError as error:
         reason = f"no such directory with a saved config ({path}: {error.strerror})"
         raise ConfigError(f"RUN={run}: {reason}") from error
-    if not isinstance(config, DictConfig):
-        raise ConfigError(f"RUN={run}: {path} holds no config")
-    return config
 
 
 def _replacing_groups(content: dict[str, Any], overrides: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
@@ -15,6 +14,7 @@ from runner.config.typed import convert
 from runner.data import SPLITS, Data
 from runner.engine import EngineSpec
 from runner.errors import ConfigError, Invalid, shown, suggestion
+from runner.files import is_plain
 from runner.interrupt import duration_s
 from runner.phases import Phase
 from runner.schedule import Every
@@ -24,6 +24,15 @@ from runner.tasks import Task
 _MAX_SEED = 2**31 - 1
 _OVERLAYS = ("debug", "experiment")
 """Groups that set keys of other groups and have none of their own."""
+
+
+NAME_OF_RUNS = "give a plain folder name, such as digits_mlp"
+
+
+def is_name_of_runs(name: str) -> bool:
+    """Whether a folder under outputs/ can be called so, in TensorFlow's patterns and on a terminal too."""
+    is_own = name != "latest" and not name.startswith(".")
+    return is_plain(name) and is_own and name.isprintable() and not set(name) & set("[]*?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +116,11 @@ class Experiment:
             raise ConfigError(problems)
 
     def _problems(self) -> Iterator[Invalid]:
-        if not re.fullmatch(r"(?!\.|latest$)[^/\\\[\]*?\0\n]+", self.name):
-            yield Invalid("name", self.name, "give a plain folder name, such as digits_mlp")
+        if not is_name_of_runs(self.name):
+            yield Invalid("name", self.name, NAME_OF_RUNS)
+        for name in self.phases:
+            if not is_plain(name):  # A trace of it is written to a folder of that name.
+                yield Invalid("phases", name, "give a plain name, such as train")
         if not 0 <= self.seed <= _MAX_SEED:
             yield Invalid("seed", self.seed, f"give a number from 0 to {_MAX_SEED}")
         if not self.phases:

@@ -20,6 +20,8 @@ from runner.config.problems import gather, join
 from runner.errors import ConfigError, Invalid, nearest, shown, suggestion
 from runner.targets import TARGET, Target
 
+_KERAS_MARK = "class_name"
+"""By this, Keras takes a mapping for an object to deserialize, wherever a layer may be given one."""
 _NAMES: dict[Any, str] = {
     bool: "true or false",
     dict: "a mapping of names",
@@ -57,6 +59,9 @@ def _anything(value: object, key: str) -> Any:
     match value:
         case Mapping() if TARGET in value:
             return target_at(key, value, convert=convert)
+        case Mapping() if _KERAS_MARK in value:
+            reason = "is how Keras writes objects down, which would import what it names"
+            raise ConfigError(f"{key}={shown(value)}: {reason}; give a {TARGET} instead")
         case Mapping():
             return gather({n: partial(_anything, v, join(key, n)) for n, v in value.items()})
         case list():

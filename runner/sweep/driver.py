@@ -19,7 +19,7 @@ from runner.session import Launch
 from runner.sweep.objective import objective
 from runner.sweep.record import RECORD, Status, SweepRecord, Trial
 from runner.sweep.trial import Failure, Row, Task
-from runner.targets import hashes
+from runner.targets import additions, hashes
 
 
 class SweepObserver(Protocol):
@@ -114,7 +114,7 @@ class Sweep:
         if self._recall(trial):
             return None
         log = self.directory / f"trial-{trial.number}.log"
-        return Task(number=trial.number, launch=launch, log=log)
+        return Task(number=trial.number, launch=launch, log=log, allow=additions())
 
     def started(self, task: Task) -> None:
         trial = self.record.trials[task.number]

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlparse
 
 from hydra.core.hydra_config import HydraConfig
@@ -17,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from runner import api
 from runner.config.compose import plain_errors
-from runner.config.hydra import experiment_of, job_part
+from runner.config.hydra import experiment_of, job_part, task_overrides
 from runner.files import make_directory
 from runner.lock import Lock
 from runner.session import Launch
@@ -97,8 +96,7 @@ def composer(context: HydraContext, config: DictConfig) -> Callable[[Sequence[st
         with plain_errors(overrides):
             composed = context.config_loader.load_sweep_config(config, list(overrides))
         HydraConfig.instance().set_config(composed)
-        task: Any = OmegaConf.to_container(composed.hydra.overrides.task)
-        return api.launch(job_part(composed), composed.hydra, task)
+        return api.launch(job_part(composed), composed.hydra, task_overrides(composed.hydra))
 
     return compose
 

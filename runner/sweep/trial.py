@@ -18,6 +18,7 @@ from runner.lock import LockedError
 from runner.report.console import Plain, plain_console
 from runner.session import Launch
 from runner.sweep.record import Status
+from runner.targets import allowing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class Task:
     launch: Launch
     log: Path
     """Where what it prints goes."""
+    allow: list[str]
+    """Names that the config may give besides the built-in ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +53,8 @@ def work(task: Task, tell: Callable[[Any], None]) -> None:
     _print_to(task.log)
     os.environ.update(_environment(task.launch))
     try:
-        session.run(task.launch, _Telling(tell))
+        with allowing(task.allow):
+            session.run(task.launch, _Telling(tell))
     except Interrupted as error:
         tell(Failure(status="stopped", reason=str(error)))
     except LockedError as error:

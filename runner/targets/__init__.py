@@ -1,5 +1,6 @@
 """`_target_`: names of things to build, checked before anything is imported."""
 
+from runner.targets.allowed import NotAllowed, additions, allowing, check_allowed
 from runner.targets.modules import NotFound
 from runner.targets.signatures import Parameter, Signature, signature
 from runner.targets.sources import hashes, sources
@@ -8,10 +9,14 @@ from runner.targets.target import TARGET, Target, load
 
 __all__ = [
     "TARGET",
+    "NotAllowed",
     "NotFound",
     "Parameter",
     "Signature",
     "Target",
+    "additions",
+    "allowing",
+    "check_allowed",
     "forget",
     "hashes",
     "load",

@@ -39,7 +39,7 @@ def locate(name: str) -> Located:
     Raises:
         NotFound: no module of that name, or nothing of that name in the module.
     """
-    if "." not in name or not all(name.split(".")):
+    if "." not in name or not all(part.isidentifier() for part in name.split(".")):
         raise NotFound("give a dotted name, such as package.module.Name")
     return _locate(name, trail=())
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.errors import ConfigError, UserError, shown
+from runner.targets.allowed import check_allowed
 
 TARGET = "_target_"
 """The key under which a node of the config says what it stands for."""
@@ -56,6 +57,11 @@ def build(value: Any) -> Any:
 
 
 def load(name: str) -> Any:
-    """Imports what the dotted ``name`` stands for."""
+    """Imports what the dotted ``name`` stands for.
+
+    Raises:
+        NotAllowed: it is not to be imported; as for ``check_allowed``.
+    """
+    check_allowed(name)
     module, _, attribute = name.rpartition(".")
     return getattr(importlib.import_module(module), attribute)

@@ -27,10 +27,16 @@ COMMAND = (
 
 _TARGET = "tests.chaos.odd_models"
 _OWN = ("model=own", "+model.shape=${data.shape}", "+model.outputs=${data.outputs}")
+
+
+def _own(name: str) -> tuple[str, ...]:
+    return (*_OWN, f"model._target_={_TARGET}.{name}", f"--allow={_TARGET}.{name}")
+
+
 CONFIGS = {
-    "dropout and batch normalization": (*_OWN, f"model._target_={_TARGET}.normed"),
-    "recurrent dropout": (*_OWN, f"model._target_={_TARGET}.recurrent"),
-    "layers in a list and a dict": (*_OWN, f"model._target_={_TARGET}.Listed"),
+    "dropout and batch normalization": _own("normed"),
+    "recurrent dropout": _own("recurrent"),
+    "layers in a list and a dict": _own("Listed"),
     "Adam with averaged weights and accumulated gradients": (
         "model.hidden=[32]",
         "+optimizer.use_ema=true",
@@ -38,7 +44,7 @@ CONFIGS = {
     ),
     "a scaled loss": ("model.hidden=[32]", "engine.dtype_policy=mixed_float16"),
 }
-"""Overrides, by what is special about the state."""
+"""Arguments, by what is special about the state."""
 
 _MOST_READ = 1 << 16  # What a pipe holds.
 START_UP = "start-up"

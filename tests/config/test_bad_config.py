@@ -192,7 +192,25 @@ BAD: list[tuple[str, str]] = [
     ("model=own", "model._target_: is mandatory; add model._target_=... to the command"),
     (
         "phases.evaluate._target_=os.system",
+        "phases.evaluate._target_=os.system: is not allowed; allow it with --allow os.system, or in "
+        'pyproject.toml: [tool.runner] allow = ["os.system"]',
+    ),
+    (
+        "--allow os.system phases.evaluate._target_=os.system",
         "phases.evaluate._target_=os.system: is no runner.phases.base.Phase; name a dataclass made from it",
+    ),
+    (
+        "model._target_=keras.src.models.Sequential",
+        "model._target_=keras.src.models.Sequential: is not allowed; did you mean keras.Sequential? if "
+        "not, allow it with --allow keras.src.models.Sequential, or in pyproject.toml: [tool.runner] "
+        'allow = ["keras.src.models.Sequential"]',
+    ),
+    ("--allow=Net seed=1", "--allow Net: give a dotted name, such as my_package.MyModel"),
+    ("seed=1 --allow", "--allow : give a dotted name, such as my_package.MyModel"),
+    (
+        "'+optimizer.name={class_name: x, config: {}}'",
+        "optimizer.name={class_name: x, config: {}}: is how Keras writes objects down, which would import "
+        "what it names; give a _target_ instead",
     ),
     (
         "'+phases.more={data: test}'",

@@ -81,7 +81,8 @@ def test_configs_of_an_installed_package_lie_in_it(
 
 def test_source_files_are_looked_at_anew_for_every_launch(write: Write) -> None:
     own = ["model=own", "model._target_=own_model.net", "+model.width=3"]
-    write({"own_model.py": "def net(width): ...\n"})
+    allow = '[tool.runner]\nallow = ["own_model.net"]\n'
+    write({"own_model.py": "def net(width): ...\n", "pyproject.toml": allow})
     assert experiment_of(compose(own)).model.arguments == {"width": 3}
     Path("own_model.py").write_text("def net(depth): ...\n")
     with pytest.raises(ConfigError, match=r"^model\.width=3: own_model\.net has no such argument"):

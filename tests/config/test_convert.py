@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ import pytest
 from runner.callbacks import Callback
 from runner.config.typed import convert
 from runner.errors import ConfigError, Invalid
-from runner.targets import Target
+from runner.targets import Target, allowing
 
 Write = Callable[[dict[str, str]], None]
 
@@ -56,6 +56,14 @@ class Outer:
     computed: int = field(default=0, init=False)
 
 
+@pytest.fixture(autouse=True)
+def allowed() -> Iterator[None]:
+    """What the tests below define is the user's own."""
+    own = [f"own_callbacks.{name}" for name in ("Own", "Unreadable", "function")]
+    with allowing([*own, "broken_callbacks.Own", *map("own_model.{}".format, _MODELS)]):
+        yield
+
+
 def refusal(kind: Any, value: object, key: str = "a.b") -> list[str]:
     with pytest.raises(ConfigError) as caught:
         convert(kind, value, key)
@@ -94,7 +102,11 @@ def refusal(kind: Any, value: object, key: str = "a.b") -> list[str]:
         (Inner | None, {"size": 2, "rate": 1}, Inner(size=2, rate=1.0)),
         (Inner | int, 4, 4),
         (dict[str, Inner], {"x": {"size": 2}, "y": None}, {"x": Inner(size=2)}),
-        (Target, {"_target_": "keras.Model", "name": "x"}, Target("keras.Model", {"name": "x"})),
+        (
+            Target,
+            {"_target_": "keras.Sequential", "name": "x"},
+            Target("keras.Sequential", {"name": "x"}),
+        ),
     ],
     ids=str,
 )
@@ -272,6 +284,9 @@ def open_net(*, units, **more): ...
 class Kept:
     def __init__(self, part): ...
 """
+
+
+_MODELS = ("net", "open_net", "Kept")
 
 
 def model(**arguments: object) -> dict[str, object]:

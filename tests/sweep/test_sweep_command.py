@@ -160,7 +160,8 @@ def test_a_trial_that_fails_touches_no_other(
     (workdir / "bad.py").write_text(BAD)
     monkeypatch.syspath_prepend(workdir)
     monkeypatch.delitem(sys.modules, "bad", raising=False)
-    sweep = ("-m", *TINY, "seed=1", f"+callbacks.bad={{_target_: bad.Bad, how: {how}}},null")
+    callback = f"+callbacks.bad={{_target_: bad.Bad, how: {how}}},null"
+    sweep = ("--allow", "bad.Bad", "-m", *TINY, "seed=1", callback)
     done = cli(*sweep)
     assert done.code == 1
     assert statuses(workdir) == ["failed", "finished"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from runner.errors import ConfigError, DataError
-from runner.targets import Target
+from runner.targets import NotAllowed, Target, allowing, load
 
 Write = Callable[[dict[str, str]], None]
 
@@ -26,6 +26,14 @@ def broken(reason):
 def without_data():
     raise DataError("the download failed")
 """
+
+
+@pytest.fixture(autouse=True)
+def allowed() -> Iterator[None]:
+    """What the tests below define is the user's own."""
+    names = ("Box", "broken", "without_data", "absent", "net")
+    with allowing([*map("mine.{}".format, names), "nowhere.Net"]):
+        yield
 
 
 def target(name: str, key: str = "model", /, **arguments: object) -> Target:
@@ -98,3 +106,11 @@ def test_an_interrupt_is_no_failure(write: Write) -> None:
     write({"mine.py": "def net():\n    raise KeyboardInterrupt\n"})
     with pytest.raises(KeyboardInterrupt):
         target("net").build()
+
+
+def test_what_is_not_allowed_is_not_imported(write: Write) -> None:
+    write({"mine.py": "raise SystemExit('imported')\ndef other(): ...\n"})
+    with pytest.raises(NotAllowed, match=r"^is not allowed; allow it with --allow mine\.other, or"):
+        load("mine.other")
+    with pytest.raises(ConfigError, match=r"^model=mine\.other: NotAllowed: is not allowed"):
+        target("other").build()

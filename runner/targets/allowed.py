@@ -1,0 +1,152 @@
+"""Which dotted names a config may give: those of trusted code, exactly as written, and no others.
+
+A config is data that people pass around, and importing a module is running it. So a name is looked up
+here before anything is imported: what `models/` and the runner's own groups export, a list of Keras's
+modelling classes, and what the user adds on the command line or in the `pyproject.toml` of the working
+directory. No config can add to that, and there are no patterns: `keras.*` would allow Keras's loaders.
+"""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from runner.errors import ConfigError, nearest, shown, suggestion
+from runner.targets.keras_names import KERAS
+from runner.targets.modules import NotFound
+from runner.targets.static import locate, module_tree
+
+_HOME = Path(__file__).resolve().parents[2]
+"""Where `runner/` and `models/` stand: a clone, or the packages of an environment."""
+_GROUPS = ("callbacks", "data", "phases", "tasks")
+"""The modules of the runner whose classes a config names."""
+_PROJECT = Path("pyproject.toml")
+_MAX_LENGTH = 200
+"""Characters; no longer name is looked for."""
+_GIVE = "give a dotted name, such as my_package.MyModel"
+
+_added: ContextVar[frozenset[str]] = ContextVar("added", default=frozenset())
+
+
+class NotAllowed(NotFound):
+    """Nobody has allowed the name; the message says how to."""
+
+
+@contextmanager
+def allowing(names: Iterable[str]) -> Iterator[None]:
+    """Allows ``names`` too, for the length of a block.
+
+    Raises:
+        ConfigError: one of them is no dotted name.
+    """
+    found = [*names]
+    for name in found:
+        if not _is_dotted(name):
+            raise ConfigError(f"--allow {name}: {_GIVE}")
+    token = _added.set(_added.get() | frozenset(found))
+    try:
+        yield
+    finally:
+        _added.reset(token)
+
+
+def additions() -> list[str]:
+    """The names that are allowed beyond the built-in ones.
+
+    Another process knows nothing of them: whoever starts one for a run hands it these, and it works
+    within ``allowing`` them.
+
+    Raises:
+        ConfigError: pyproject.toml is wrong.
+    """
+    return sorted(_added.get().union(_of_project()))
+
+
+def check_allowed(name: str) -> None:
+    """Returns if a config may give ``name``; nothing is imported to find out.
+
+    Raises:
+        NotFound: there is nothing of that name, which says more.
+        NotAllowed: it is not allowed.
+        ConfigError: pyproject.toml is wrong.
+    """
+    if name in _built_in() or name in _added.get() or name in _of_project():
+        return
+    if len(name) <= _MAX_LENGTH:
+        locate(name)
+    how = f'--allow {name}, or in pyproject.toml: [tool.runner] allow = ["{name}"]'
+    raise NotAllowed(f"is not allowed; {_mean(name)}allow it with {how}")
+
+
+def _built_in() -> frozenset[str]:
+    return frozenset([*KERAS, *_exports_of_models(), *_exports_of_runner()])
+
+
+def _exports_of_models() -> Iterator[str]:
+    """Of the folder beside the runner, and of no other one that is called so where one works."""
+    for file in sorted((_HOME / "models").glob("*.py")):
+        for node in module_tree(file).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                yield f"models.{file.stem}.{node.name}"
+
+
+def _exports_of_runner() -> Iterator[str]:
+    """The classes that the module of a group defines or, as a package, imports from its own modules."""
+    for group in _GROUPS:
+        module = _HOME / "runner" / f"{group}.py"
+        if module.exists():
+            yield from (f"runner.{group}.{name}" for name in _classes(module))
+            continue
+        for node in module_tree(module.with_suffix("") / "__init__.py").body:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                classes = _classes(_HOME / f"{node.module.replace('.', '/')}.py")
+                yield from (
+                    f"runner.{group}.{one.name}" for one in node.names if one.name in classes
+                )
+
+
+def _classes(file: Path) -> list[str]:
+    body = module_tree(file).body
+    return [node.name for node in body if isinstance(node, ast.ClassDef) and node.name[0] != "_"]
+
+
+def _of_project() -> list[str]:
+    try:
+        content = tomllib.loads(_PROJECT.read_text())
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{_PROJECT}: {error}") from error
+    tool = content.get("tool", {})
+    table = tool.get("runner", {}) if isinstance(tool, dict) else {}
+    place = f"{_PROJECT}: [tool.runner]"
+    if not isinstance(table, dict):
+        raise ConfigError(f"{place}: give a table, with allow = [...]")
+    for key in table.keys() - {"allow"}:
+        raise ConfigError(f"{place} {key}: no such key; {suggestion(key, ['allow'])}")
+    names = table.get("allow", [])
+    if not isinstance(names, list):
+        raise ConfigError(
+            f'{place} allow={shown(names)}: give a list, such as ["my_package.MyModel"]'
+        )
+    for name in names:
+        if not isinstance(name, str) or not _is_dotted(name):
+            raise ConfigError(f"{place} allow={shown(names)}: {shown(name)}: {_GIVE}")
+    return names
+
+
+def _is_dotted(name: str) -> bool:
+    parts = name.split(".")
+    return len(parts) > 1 and all(part.isidentifier() for part in parts)
+
+
+def _mean(name: str) -> str:
+    """The allowed name of the same thing, where it is exported from more than one place."""
+    last = name.rpartition(".")[2]
+    same = [known for known in sorted(_built_in()) if known.rpartition(".")[2] == last]
+    guess = nearest(name, same, likeness=0.0)
+    return f"did you mean {guess}? if not, " if guess else ""
