@@ -31,8 +31,8 @@ class Watcher(Protocol[T_contra]):
 
     def started(self, task: T_contra) -> None: ...
 
-    def told(self, task: T_contra, message: Any) -> None:
-        """What the process that works on it sent."""
+    def told(self, task: T_contra, message: Any) -> str | None:
+        """What the process that works on it sent; returns why it has to stop, if it has."""
 
     def ended(self, task: T_contra, how: str | None) -> None:
         """Its process is gone: ``how``, if not by coming to its end."""
@@ -53,7 +53,7 @@ class _Process(Generic[T]):
     messages: Connection
     deadline: float
     why: str | None = None
-    """Why it was asked to stop, if the time was up."""
+    """Why it was asked to stop, if not by a signal."""
     is_open: bool = True
 
 
@@ -130,15 +130,20 @@ class Pool(Generic[T]):
         for end in ready:
             process = open_ends[end]  # type: ignore[index]
             try:
-                watcher.told(process.task, process.messages.recv())
+                message = process.messages.recv()
             except (EOFError, OSError):
                 self._bury(running, process, watcher)
+                continue
+            reason = watcher.told(process.task, message)
+            if reason is not None and process.why is None:
+                self._hurry(process, reason)
         for process in [one for one in running if one.deadline <= self.clock()]:
-            self._hurry(process)
+            self._hurry(process, f"took longer than {self.timeout_s:g} s")
 
-    def _hurry(self, process: _Process[T]) -> None:
+    def _hurry(self, process: _Process[T], reason: str) -> None:
+        """Asks it to save and stop; kills it if it was asked before."""
         if process.why is None:
-            process.why = f"took longer than {self.timeout_s:g} s"
+            process.why = reason
             process.deadline = self.clock() + GRACE_S
             self.stop(process.handle)
         else:
