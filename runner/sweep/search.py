@@ -44,8 +44,8 @@ class SearchSweep(Sweep):
     """At which steps each trial at work was measured."""
     _pruned: dict[int, str] = field(default_factory=dict)
     """Why trials were told to stop."""
-    _twins: dict[int, list[Trial]] = field(default_factory=dict)
-    """By the trial that is at work on it, the others that are the same run."""
+    _twins: dict[str, list[Trial]] = field(default_factory=dict)
+    """By the run that is worked on, the other trials that are this run too."""
 
     def batch_size(self) -> int:
         """So many as are at work at once: the next ones follow from how these end."""
@@ -78,6 +78,8 @@ class SearchSweep(Sweep):
         while not self._is_stopping:
             trial = self.study.ask()
             if trial is None:
+                # Others may have had a part in those that there are to be.
+                self.record.num_trials = len(self.record.trials)
                 return
             self.record.trials.append(trial)
             task = self.task(trial)
@@ -86,9 +88,10 @@ class SearchSweep(Sweep):
             if task is None:
                 self._report_earlier(trial)
                 self.study.tell(trial)
-            elif (other := self._at_work(trial)) is not None:
-                self._twins.setdefault(other.number, []).append(trial)
+            elif str(trial.run) in self._twins:
+                self._twins[str(trial.run)].append(trial)
             else:
+                self._twins[str(trial.run)] = []
                 yield task
 
     def started(self, task: Task) -> None:
@@ -109,7 +112,7 @@ class SearchSweep(Sweep):
         super().ended(task, how)
         trial = self.record.trial(task.number)
         self.study.tell(trial)
-        for twin in self._twins.pop(task.number, []):
+        for twin in self._twins.pop(str(trial.run)):
             twin.values, twin.metrics = dict(trial.values), dict(trial.metrics)
             self._end(twin, trial.status, trial.reason)
             self.study.tell(twin)
@@ -123,11 +126,6 @@ class SearchSweep(Sweep):
         if trial.number in self._pruned and status in (None, "running", "stopped"):
             return "pruned", self._pruned[trial.number]
         return super()._outcome(trial, how)
-
-    def _at_work(self, trial: Trial) -> Trial | None:
-        """Another trial that is the same run and is being worked on."""
-        others = (one for one in self.record.of_status("running") if one.run == trial.run)
-        return next(others, None)
 
     def _report_earlier(self, trial: Trial) -> None:
         """What a run had measured before this search came to it, or was interrupted."""
@@ -145,8 +143,9 @@ class SearchSweep(Sweep):
         if row["step"] in steps:
             return None  # Known from before: the run had gone on from an earlier checkpoint.
         steps.append(row["step"])
-        written = row[self._watched.partition("/")[2]]
-        value = math.nan if written is None else float(written)
+        value = row[self._watched.partition("/")[2]]
+        if value is None or not math.isfinite(value):
+            return None  # Nothing that could be compared.
         if not self.study.report(trial.number, point=len(steps) - 1, value=value):
             return None
         return f"{self._watched} {value:.4g} at step {row['step']:,}, where others were better"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,7 +43,7 @@ def sweep_table(record: SweepRecord, *, trials: list[Trial] | None = None) -> Ta
         cells = [number(value) for value in values]
         seconds = "-" if trial.seconds is None else f"{trial.seconds:.1f}"
         place = shown_path(Path(trial.run)) if trial.run else ""
-        swept = values_of(trial.overrides, keys)
+        swept = map(_shortened, values_of(trial.overrides, keys))
         label = f"{trial.number} *" if trial.number in marked else str(trial.number)
         table.add_row(label, *swept, *cells, seconds, _status(trial), place)
     return table
@@ -95,7 +96,8 @@ class Plain(_Common):
         if trial.seconds is not None or trial.status != "finished":
             values = "".join(f"  {name} {number(one)}" for name, one in trial.values.items())
             seconds = "" if trial.seconds is None else f"  {trial.seconds:.1f} s"
-            self._say(f"{self._place(trial)} {_status(trial)}{values}{seconds}")
+            reason = f"  {trial.reason}" if trial.status == "pruned" else ""
+            self._say(f"{self._place(trial)} {_status(trial)}{values}{reason}{seconds}")
 
     def _place(self, trial: Trial) -> str:
         return f"trial {trial.number}/{self._record.num_trials}"
@@ -150,6 +152,12 @@ def _last_measured(record: SweepRecord) -> list[str]:
 def _status(trial: Trial) -> str:
     is_old = trial.status == "finished" and trial.seconds is None
     return "finished before" if is_old else trial.status
+
+
+def _shortened(text: str) -> str:
+    """A fraction with all its digits, as a search chooses it, would take half the table."""
+    is_long = re.fullmatch(r"-?\d+\.\d{6,}(e-?\d+)?", text)
+    return f"{float(text):.4g}" if is_long else text
 
 
 def _summary(record: SweepRecord) -> str:
