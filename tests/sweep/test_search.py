@@ -364,6 +364,19 @@ def test_a_wrong_config_fails_its_trial(workdir: Path, monkeypatch: pytest.Monke
     assert lab.states() == ["FAIL", "FAIL"]
 
 
+def test_a_trial_that_was_out_of_time_has_failed(workdir: Path) -> None:
+    lab = Lab(space(*SPACE), trials=1)
+    lab.sweep.begin()
+    task = next(lab.sweep.tasks())
+    lab.begin(task)
+    lab.sweep.told(task, Failure(status="stopped", reason="SIGTERM"))
+    lab.sweep.ended(task, "took longer than 60 s")
+    assert lab.sweep.finish() == 1
+    lab.sweep.close()
+    assert lab.states() == ["FAIL"]
+    assert lab.sweep.record.trial(0).reason == "took longer than 60 s"
+
+
 MEDIAN = ("sweep.pruner=median", "+sweep.pruner_options.n_startup_trials=2")
 
 
