@@ -99,7 +99,7 @@ class Sweep:
             ConfigError: not one of the trials can be run.
         """
         problems = []
-        for trial in self.record.of_status("waiting"):
+        for trial in self._coming():
             try:
                 task = self.task(trial)
             except ConfigError as error:
@@ -165,6 +165,10 @@ class Sweep:
         return {"finished": 0, "failed": UserError.exit_code}.get(
             record.status, Interrupted.exit_code
         )
+
+    def _coming(self) -> Iterator[Trial]:
+        """What has not come to an end, one after the other."""
+        yield from self.record.of_status("waiting")
 
     def close(self) -> None:
         """Lets go of what it holds open, however it ended."""

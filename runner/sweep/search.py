@@ -73,26 +73,13 @@ class SearchSweep(Sweep):
                 self._look(trial)  # What else it measured stands there.
         self._write()
 
-    def tasks(self) -> Iterator[Task]:
-        """One trial after the other, composed and chosen when it is asked for."""
-        while not self._is_stopping:
-            trial = self.study.ask()
-            if trial is None:
-                # Others may have had a part in those that there are to be.
-                self.record.num_trials = len(self.record.trials)
-                return
-            self.record.trials.append(trial)
-            task = self.task(trial)
-            if trial.run:
-                self.study.place(trial)
-            if task is None:
-                self._report_earlier(trial)
-                self.study.tell(trial)
-            elif str(trial.run) in self._twins:
-                self._twins[str(trial.run)].append(trial)
-            else:
-                self._twins[str(trial.run)] = []
-                yield task
+    def task(self, trial: Trial) -> Task | None:
+        task = super().task(trial)
+        if task is None:
+            return None
+        is_at_work = str(trial.run) in self._twins
+        self._twins.setdefault(str(trial.run), []).extend([trial] if is_at_work else [])
+        return None if is_at_work else task
 
     def started(self, task: Task) -> None:
         super().started(task)
@@ -111,15 +98,28 @@ class SearchSweep(Sweep):
     def ended(self, task: Task, how: str | None) -> None:
         super().ended(task, how)
         trial = self.record.trial(task.number)
-        self.study.tell(trial)
         for twin in self._twins.pop(str(trial.run)):
             twin.values, twin.metrics = dict(trial.values), dict(trial.metrics)
             self._end(twin, trial.status, trial.reason)
-            self.study.tell(twin)
 
     def close(self) -> None:
         if hasattr(self, "study"):
             self.study.close()
+
+    def _coming(self) -> Iterator[Trial]:
+        """Each is chosen when it is asked for."""
+        while not self._is_stopping and (trial := self.study.ask()) is not None:
+            self.record.trials.append(trial)
+            yield trial
+        if not self._is_stopping:
+            # Others may have had a part in those that there are to be.
+            self.record.num_trials = len(self.record.trials)
+
+    def _end(self, trial: Trial, status: Status, reason: str | None) -> None:
+        super()._end(trial, status, reason)
+        if trial.number not in self._steps:
+            self._report_earlier(trial)
+        self.study.tell(trial)
 
     def _outcome(self, trial: Trial, how: str | None) -> tuple[Status | None, str | None]:
         status, _ = self._told.get(trial.number) or self._look(trial)

@@ -155,16 +155,12 @@ class Study:
                 asked.report(value, point)
             return asked.should_prune()
 
-    def place(self, trial: Trial) -> None:
-        """Notes which run it is."""
-        with _told():
-            self._asked[trial.number].set_user_attr(_RUN, trial.run)
-
     def tell(self, trial: Trial) -> None:
         """How it ended, if it did; what stopped is put back in the end."""
         from optuna.trial import TrialState
 
         with _told():
+            self._asked[trial.number].set_user_attr(_RUN, trial.run)
             match trial.status:
                 case "finished" if trial.values:
                     self._study.tell(trial.number, [trial.values[name] for name in self.objectives])

@@ -353,15 +353,18 @@ def test_a_failed_trial_is_told_and_the_search_goes_on(workdir: Path) -> None:
     assert len(retry.sweep.record.trials) == 6
 
 
-def test_a_wrong_config_fails_its_trial(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lab = Lab(space(*SPACE), trials=2)
+def test_a_wrong_config_fails_its_trial(workdir: Path) -> None:
+    lab = Lab(space("seed=1,2,3"), "sweep.sampler=grid", trials=None)
 
-    def wrong(overrides: Sequence[str]) -> Any:
-        raise ConfigError("seed=3: is wrong")
+    def compose(overrides: Sequence[str]) -> Any:
+        if overrides == ["seed=2"]:
+            raise ConfigError("seed=2: is wrong")
+        return lab.compose(overrides)
 
-    lab.sweep.compose = wrong
+    lab.sweep.compose = compose
     assert lab.go() == 1
-    assert lab.states() == ["FAIL", "FAIL"]
+    assert lab.states() == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert lab.sweep.record.trial(1).reason == "seed=2: is wrong"
 
 
 def test_a_trial_that_was_out_of_time_has_failed(workdir: Path) -> None:
