@@ -94,6 +94,7 @@ def test_the_command_line_has_the_last_word() -> None:
     assert one.fixed == ("model=cnn", "~phases.evaluate")
     assert list(one.dimensions) == ["x", "+y"]
     assert space("x=3,4", x="1,2").dimensions == {"x": Choice(("3", "4"))}
+    assert space("x=3,4", x="1").fixed == ()
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "nsgaii"])
@@ -459,8 +460,8 @@ def test_what_a_run_measured_before_is_told_once(workdir: Path) -> None:
     again.sweep.begin()
     task = next(again.sweep.tasks())
     again.begin(task)
-    # It goes on from an earlier checkpoint, and comes to the same rows again.
-    for step, value in ((1, 0.9), (2, 0.9), (3, 0.8)):
+    # It goes on from a checkpoint between the two, and comes to the second row again.
+    for step, value in ((2, 0.9), (3, 0.8)):
         again.sweep.told(task, Row(content=row(step, value)))
     assert again.trials()[3].intermediate_values == {0: 0.9, 1: 0.9, 2: 0.8}
     again.sweep.close()
