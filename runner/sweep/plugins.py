@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 
 from runner.config.compose import plain_errors
 from runner.config.hydra import experiment_of
-from runner.errors import UserError
+from runner.errors import ConfigError, UserError
 from runner.sweep.driver import Sweep
 from runner.sweep.objective import returned
 from runner.sweep.open import opened, without_sweep
@@ -77,6 +77,9 @@ class Search(_Sweeper):
         with plain_errors(arguments):
             spec = search_spec(experiment_of(self._config))
         check_available()
+        if spec.pruner != "none" and not isinstance(self._launcher, Isolated):
+            reason = "only hydra/launcher=isolated tells how a trial goes; give none"
+            raise ConfigError(f"sweep.pruner={spec.pruner}: {reason}")
         space = read_space(spec.space, without_sweep(arguments), parser=self._parser)
         given = [*(f"{key}={value}" for key, value in spec.space.items()), *arguments]
         kind = partial(SearchSweep, space=space)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -205,10 +206,23 @@ def combinations(space: Space) -> Iterator[dict[str, Value]]:
     Raises:
         ConfigError: there is no end to the values of an interval.
     """
+    for point in itertools.product(*_values(space)):
+        yield dict(zip(space.dimensions, point, strict=True))
+
+
+def num_combinations(space: Space) -> int:
+    """How many there are.
+
+    Raises:
+        ConfigError: as for ``combinations``.
+    """
+    return math.prod(map(len, _values(space)))
+
+
+def _values(space: Space) -> list[Sequence[Value]]:
     values: list[Sequence[Value]] = []
     for key, one in space.dimensions.items():
         if isinstance(one, Interval):
             raise ConfigError(f"{key}: a grid has no intervals (sweep.sampler=grid); give a choice")
         values.append(one.values)
-    for point in itertools.product(*values):
-        yield dict(zip(space.dimensions, point, strict=True))
+    return values

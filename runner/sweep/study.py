@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from runner.config.sweep import Mode, SearchSpec
 from runner.errors import ConfigError, UserError, shown
 from runner.sweep.record import Status, Trial
 from runner.sweep.samplers import pruner_of, sampler_of
-from runner.sweep.space import Space, combinations
+from runner.sweep.space import Space, combinations, num_combinations
 
 if TYPE_CHECKING:
     import optuna
@@ -26,9 +25,8 @@ _STATUS: dict[str, Status] = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL"
 """How a trial stands in a sweep that stands so in the study."""
 
 # Attributes of a study or a trial, for this and for whoever looks at it.
-_OBJECTIVES, _OVERRIDES, _RUN, _SWEEP, _REPLACES = (
-    *("objectives", "overrides", "run", "sweep", "replaces"),
-)
+_OBJECTIVES, _OVERRIDES, _RUN, _SWEEP = "objectives", "overrides", "run", "sweep"
+_REPLACES = "replaces"
 
 
 class StudyError(UserError):
@@ -75,9 +73,10 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         # Made before anything is written, in case an option is wrong.
         sampler, pruner = sampler_of(self.spec, number=0), pruner_of(self.spec)
-        file = (self.directory / "optuna.db").absolute()
+        # Relative, since what may be in the path of the working directory is not all fit for a URL.
+        url = self.spec.storage or f"sqlite:///{self.directory / 'optuna.db'}"
         try:
-            self._database = optuna.storages.RDBStorage(self.spec.storage or f"sqlite:///{file}")
+            self._database = optuna.storages.RDBStorage(url)
             self._study = optuna.create_study(
                 storage=self._database,
                 sampler=sampler,
@@ -106,7 +105,8 @@ class Study:
         wanted = self.spec.n_trials
         if self.spec.sampler != "grid":
             return wanted or 0
-        return sum(1 for _ in itertools.islice(combinations(self.space), wanted))
+        size = num_combinations(self.space)
+        return size if wanted is None else min(size, wanted)
 
     def trials(self) -> list[Trial]:
         """Those that have come to an end, and were not tried again."""
@@ -124,7 +124,7 @@ class Study:
         Raises:
             ConfigError: the study has been asked for trials of another space.
         """
-        with _told():
+        with _errors_told():
             trials = self._trials()
             waiting = [one for one in trials if one.state.name == "WAITING"]
             if len(trials) - len(waiting) - len(_replaced(trials)) >= self.num_trials():
@@ -148,7 +148,7 @@ class Study:
         Args:
             point: how often it had been measured before; what was told already is told once.
         """
-        with _told():
+        with _errors_told():
             asked, reported = self._asked[number], self._reported[number]
             if point not in reported:
                 reported.add(point)
@@ -159,7 +159,7 @@ class Study:
         """How it ended, if it did; what stopped is put back in the end."""
         from optuna.trial import TrialState
 
-        with _told():
+        with _errors_told():
             self._asked[trial.number].set_user_attr(_RUN, trial.run)
             match trial.status:
                 case "finished" if trial.values:
@@ -173,7 +173,7 @@ class Study:
         """Has what this sweep began and did not finish be asked for again, with its parameters."""
         from optuna.trial import TrialState
 
-        with _told():
+        with _errors_told():
             for one in self._trials():
                 if one.state is TrialState.RUNNING and self._is_own(one):
                     self._study._storage.set_trial_state_values(one._trial_id, TrialState.WAITING)
@@ -238,7 +238,7 @@ def _replaced(trials: list[FrozenTrial]) -> set[int]:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _errors_told() -> Iterator[None]:
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
