@@ -153,7 +153,8 @@ class Study:
             if point not in reported:
                 reported.add(point)
                 asked.report(value, point)
-            return asked.should_prune()
+            is_worse: bool = asked.should_prune()
+            return is_worse
 
     def tell(self, trial: Trial) -> None:
         """How it ended, if it did; what stopped is put back in the end."""
@@ -179,7 +180,8 @@ class Study:
                     self._study._storage.set_trial_state_values(one._trial_id, TrialState.WAITING)
 
     def _trials(self) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False)
+        trials: list[FrozenTrial] = self._study.get_trials(deepcopy=False)
+        return trials
 
     def _enter(self, asked: optuna.Trial) -> Trial:
         trial = Trial(number=asked.number, overrides=self.space.overrides(asked.params))
