@@ -1,4 +1,4 @@
-"""The runner from Python."""
+"""The runner from Python. What most launches do without is imported when it is called for."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from runner.config.compose import compose, plain_errors
-from runner.config.evaluation import evaluation_of
 from runner.config.hydra import check_place, experiment_of, id_of, job_part
 from runner.interrupt import StepReached
 from runner.observer import SessionObserver
 from runner.preflight import with_real_paths
 from runner.results import Result
-from runner.resumption import resumption_of
 from runner.rundir import RunDirectory
 from runner.session import Launch
 from runner.session import recall as recall_session
@@ -84,6 +82,8 @@ def evaluate(
     Raises:
         UserError: see `runner.errors`.
     """
+    from runner.config.evaluation import evaluation_of
+
     place = RunDirectory(Path(directory))
     record = place.read()
     with allowing(allow):
@@ -122,6 +122,8 @@ def resume(
         ConfigError: the run as it stands cannot take a change; nothing was written.
         UserError: see `runner.errors`.
     """
+    from runner.resumption import resumption_of
+
     with allowing(allow):
         config, resumption = resumption_of(Path(directory), overrides)
         described = _described(config, overrides)
@@ -153,7 +155,6 @@ def reproduce(
         ConfigError: there is no such run, it is not finished, or what it started from is gone.
         UserError: see `runner.errors`.
     """
-    # Not at once: most launches do without, and all wait for what is imported.
     from runner.reproduction import check_tolerance, compare, plan_of
 
     check_tolerance(tolerance)
@@ -170,6 +171,8 @@ def reproduce(
 
 def _do_part(plan: Plan, number: int, observer: SessionObserver) -> None:
     """Goes from where the run afresh stands to the end of a part."""
+    from runner.resumption import resumption_of
+
     part = plan.parts[number]
     if number == 0:
         overrides = RunDirectory(plan.run).overrides()

@@ -138,12 +138,12 @@ class Job:
         self.exit_code = 0
         self._allow = allow
 
-    def __call__(self, config: object) -> float | None:
-        """Returns the value of the objective, for Hydra's sweepers."""
+    def __call__(self, config: object) -> float | tuple[float, ...] | None:
+        """Returns the value of the objective, or of each, for Hydra's sweepers."""
         with allowing(self._allow):
             return self._run(config)
 
-    def _run(self, config: object) -> float | None:
+    def _run(self, config: object) -> float | tuple[float, ...] | None:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
         from omegaconf import DictConfig
@@ -152,7 +152,7 @@ class Job:
         from runner.config.hydra import task_overrides
         from runner.interrupt import Interrupted
         from runner.report import for_terminal
-        from runner.sweep.objective import objective
+        from runner.sweep.objective import objectives, returned
 
         if not isinstance(config, DictConfig):
             raise TypeError(f"Hydra passed a {type(config).__name__}")
@@ -169,7 +169,7 @@ class Job:
             _tell(error)
             self.exit_code = max(self.exit_code, error.exit_code)
             return None
-        return objective(result, launch.experiment.objective[0])
+        return returned(objectives(result, launch.experiment.objectives))
 
 
 def _with_absolute_config_path(arguments: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from runner.errors import UserError
+from runner.errors import Invalid, UserError
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -98,3 +98,11 @@ def duration_s(text: str) -> float:
     if match is None:
         raise ValueError("give a number and a unit, such as 90s, 30m, 2h or 1d")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def check_duration(field: str, text: str) -> None:
+    """Raises: Invalid: the value of the field is no duration."""
+    try:
+        duration_s(text)
+    except ValueError as error:
+        raise Invalid(field, text, str(error)) from error

@@ -7,7 +7,6 @@ import platform
 import subprocess
 import sys
 from dataclasses import is_dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from runner.config import Experiment
@@ -27,6 +26,8 @@ _PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide about bits, found without importing them."""
+    from importlib.metadata import PackageNotFoundError, version  # Slow, and few launches ask.
+
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:

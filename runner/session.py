@@ -28,12 +28,12 @@ from runner.preflight import check_outside_world
 from runner.record import RunRecord, rebuilt
 from runner.recording import Recording, checkpoint_place, compare_numerics, enter_sitting, keep_code
 from runner.results import Result
-from runner.resumption import Resumption
 from runner.rundir import DamagedRecordError, RunDirectory, point_latest, shared_lock
 from runner.targets import hashes
 
 if TYPE_CHECKING:
     from runner.experiment import Built
+    from runner.resumption import Resumption
 
 log = logging.getLogger(__name__)
 

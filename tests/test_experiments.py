@@ -62,7 +62,7 @@ def numbers(result: Result) -> list[float]:
 def test_the_groups_are_those_of_the_design() -> None:
     assert set(GROUPS) == {
         *("model", "data", "task", "optimizer", "optimizer/learning_rate", "checkpoint"),
-        *("phases", "engine", "tracking", "callbacks", "experiment", "debug"),
+        *("phases", "engine", "tracking", "callbacks", "sweep", "experiment", "debug"),
     }
 
 

@@ -26,8 +26,13 @@ from runner.targets import additions, allowing, forget
 CONFIG_NAME = "config"
 VERSION_BASE = "1.3"
 
-_PLUGINS = [("sweeper", "grid", "Grid"), ("launcher", "isolated", "Isolated")]
-"""Hydra's groups, the member that is chosen unless another one is, and its class in `runner.sweep`."""
+_PLUGINS = [
+    *(("sweeper", "grid", "Grid"), ("sweeper", "search", "Search")),
+    ("launcher", "isolated", "Isolated"),
+]
+"""Hydra's groups, what the runner adds to them, and its class in `runner.sweep`."""
+_CHOSEN = {"sweeper": "grid", "launcher": "isolated"}
+"""The member of each group that is chosen unless another one is."""
 _HOME = "<run>"
 _READS_AS_ONE = "is text that reads as an interpolation; write it in another way"
 _SAY_SO = "say so on the command line: "
@@ -108,9 +113,8 @@ def register_resolvers() -> None:
 
 def _default(entry: dict[str, str]) -> dict[str, str]:
     """A line of Hydra's own defaults; the runner logs into its run directories, and Hydra not at all."""
-    plugins = {group: name for group, name, _ in _PLUGINS}
     return {
-        name: "none" if name.endswith("_logging") else plugins.get(name, entry[name])
+        name: "none" if name.endswith("_logging") else _CHOSEN.get(name, entry[name])
         for name in entry
     }
 

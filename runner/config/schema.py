@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from runner.callbacks import Callback
 from runner.checkpoint import CheckpointSpec
 from runner.config.problems import gather, join
+from runner.config.sweep import Mode, SweepSpec
 from runner.config.typed import convert
 from runner.data import SPLITS, Data
 from runner.engine import EngineSpec
 from runner.errors import ConfigError, Invalid, shown, suggestion
 from runner.files import is_plain
-from runner.interrupt import duration_s
+from runner.interrupt import check_duration
 from runner.phases import Phase
 from runner.schedule import Every
 from runner.targets import Target
@@ -48,7 +49,7 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         if self.max_time is not None:
-            _check_duration("max_time", self.max_time)
+            check_duration("max_time", self.max_time)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,30 +62,6 @@ class Tracking:
     """Event files beside the rows; needs the extra `tensorboard`."""
     profile: bool = False
     """A trace by TensorFlow's profiler of all that is done; for a few hundred steps at most."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepSpec:
-    """How the trials of a sweep are worked through, and which is the best."""
-
-    metric: str | None = None
-    """The objective as split/name; null for that of `checkpoint.best`."""
-    mode: Literal["max", "min"] | None = None
-    """Whether more or less of it is better; null for that of `checkpoint.best`."""
-    jobs: int | None = None
-    """Trials at once, which share the cores; null for one a core."""
-    retry_failed: bool = False
-    """Run those again that failed in an earlier launch."""
-    trial_timeout: str | None = None
-    """A trial that takes longer, such as 30m or 2h, has failed."""
-
-    def __post_init__(self) -> None:
-        if self.jobs is not None and self.jobs < 1:
-            raise Invalid("jobs", self.jobs, "give a count of at least 1")
-        if (self.metric is None) != (self.mode is None):
-            raise Invalid("mode", self.mode, "give sweep.metric and sweep.mode, or neither")
-        if self.trial_timeout is not None:
-            _check_duration("trial_timeout", self.trial_timeout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,12 +149,10 @@ class Experiment:
         return any(phase.trains for phase in self.phases.values())
 
     @property
-    def objective(self) -> tuple[str | None, Literal["max", "min"]]:
-        """What the trials of a sweep are sorted by, if anything, and whether more or less is better."""
+    def objectives(self) -> dict[str, Mode]:
+        """What the trials of a sweep are compared by, and whether more or less of it is better."""
         best = self.checkpoint.best
-        if self.sweep.metric is not None:
-            return self.sweep.metric, self.sweep.mode or "max"
-        return (None, "max") if best is None else (best.metric, best.mode)
+        return self.sweep.objectives() or ({} if best is None else {best.metric: best.mode})
 
     @property
     def measures_what_it_starts_from(self) -> bool:
@@ -203,13 +178,6 @@ def load(mapping: Mapping[str, Any]) -> Experiment:
     parts = {"experiment": partial(convert, Experiment, known, "")}
     experiment: Experiment = gather(parts, problems=unknown)["experiment"]
     return experiment
-
-
-def _check_duration(field: str, text: str) -> None:
-    try:
-        duration_s(text)
-    except ValueError as error:
-        raise Invalid(field, text, str(error)) from error
 
 
 def _place(part: Any, value: object, key: str) -> str:

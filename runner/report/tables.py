@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from runner.config.changes import Change
-from runner.reproduction import Item, Reproduction
 from runner.results import Result
+
+if TYPE_CHECKING:
+    from runner.config.changes import Change
+    from runner.reproduction import Item, Reproduction
 
 _DIGITS = 10
 _VERDICTS = {

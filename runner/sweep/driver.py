@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from runner import provenance
-from runner.config.schema import SweepSpec
+from runner.config import Experiment
+from runner.config.sweep import SweepSpec
 from runner.engine.spec import available_cores
 from runner.errors import ConfigError, UserError
 from runner.interrupt import Interrupted, duration_s
 from runner.rundir import RunDirectory
 from runner.session import Launch
-from runner.sweep.objective import objective
+from runner.sweep.objective import objectives
 from runner.sweep.record import RECORD, Status, SweepRecord, Trial
 from runner.sweep.trial import Failure, Row, Task
 from runner.targets import additions, hashes
@@ -49,7 +50,8 @@ class Sweep:
 
     record: SweepRecord
     directory: Path
-    spec: SweepSpec
+    experiment: Experiment
+    """What the trials have in common."""
     compose: Callable[[Sequence[str]], Launch]
     observer: SweepObserver
     earlier: SweepRecord | None = None
@@ -62,6 +64,11 @@ class Sweep:
     """The hashes of the sources that finished runs were made from, each set of them once."""
     _is_stopping: bool = False
 
+    @property
+    def spec(self) -> SweepSpec:
+        """How the trials are to be worked through."""
+        return self.experiment.sweep
+
     def num_jobs(self) -> int:
         """How many trials are at work at once."""
         return self.spec.jobs or available_cores()
@@ -71,11 +78,14 @@ class Sweep:
         text = self.spec.trial_timeout
         return None if text is None else duration_s(text)
 
+    def batch_size(self) -> int | None:
+        """How many trials another launcher is given at once; None for all."""
+        return None
+
     def begin(self) -> None:
         """Recalls what an earlier launch of this sweep knows to be finished."""
         self.observer.sweep_started(self.record, self.directory)
-        is_same = self.earlier is not None and self.earlier.configs == self.record.configs
-        known = self.earlier.trials if self.earlier and is_same else []
+        known = self.earlier.trials if self.earlier and self._is_same() else []
         places = {tuple(trial.overrides): trial.run for trial in known}
         for trial in self.record.trials:
             trial.run = places.get(tuple(trial.overrides))
@@ -89,7 +99,7 @@ class Sweep:
             ConfigError: not one of the trials can be run.
         """
         problems = []
-        for trial in self.record.of_status("waiting"):
+        for trial in self._coming():
             try:
                 task = self.task(trial)
             except ConfigError as error:
@@ -117,25 +127,24 @@ class Sweep:
         return Task(number=trial.number, launch=launch, log=log, allow=additions())
 
     def started(self, task: Task) -> None:
-        trial = self.record.trials[task.number]
+        trial = self.record.trial(task.number)
         trial.status, self._begun[task.number] = "running", self.clock()
         self._write()
         self.observer.trial_started(trial)
 
-    def told(self, task: Task, message: Any) -> None:
-        trial = self.record.trials[task.number]
+    def told(self, task: Task, message: Any) -> str | None:
+        trial = self.record.trial(task.number)
         match message:
             case Row(content=content):
                 self.observer.trial_advanced(trial, content)
             case Failure(status=status, reason=reason):
                 self._told[task.number] = status, reason
+        return None
 
     def ended(self, task: Task, how: str | None) -> None:
-        trial = self.record.trials[task.number]
+        trial = self.record.trial(task.number)
         trial.seconds = round(self.clock() - self._begun[task.number], 3)
-        status, reason = self._told.get(task.number) or self._look(trial)
-        if how is not None and status in (None, "running"):
-            status, reason = ("stopped", how) if self._is_stopping else ("failed", how)
+        status, reason = self._outcome(trial, how)
         if how is not None and status == "failed":
             _mark_failed(RunDirectory(Path(str(trial.run))), how)
         self._end(trial, status or "failed", reason if status else "left no result")
@@ -148,8 +157,7 @@ class Sweep:
         """Closes the record; returns the exit code of the sweep."""
         record = self.record
         failed = record.of_status("failed", "elsewhere")
-        is_left = record.of_status("waiting", "running", "stopped")
-        record.status = "stopped" if is_left else "failed" if failed else "finished"
+        record.status = "stopped" if record.num_left() else "failed" if failed else "finished"
         self._write()
         before = {name: one for sources in self._sources for name, one in sources}
         changed = provenance.changed(before, hashes(before))
@@ -157,6 +165,25 @@ class Sweep:
         return {"finished": 0, "failed": UserError.exit_code}.get(
             record.status, Interrupted.exit_code
         )
+
+    def _coming(self) -> Iterator[Trial]:
+        """What has not come to an end, one after the other."""
+        yield from self.record.of_status("waiting")
+
+    def close(self) -> None:
+        """Lets go of what it holds open, however it ended."""
+
+    def _is_same(self) -> bool:
+        """Whether the earlier launch composed its trials of the same configs."""
+        return self.earlier is not None and self.earlier.configs == self.record.configs
+
+    def _outcome(self, trial: Trial, how: str | None) -> tuple[Status | None, str | None]:
+        """How a trial stands whose process is gone."""
+        status, reason = self._told.get(trial.number) or self._look(trial)
+        # Out of time, it may have said that it stops; then it has failed all the same.
+        if how is not None and status in (None, "running", "stopped"):
+            return ("stopped", how) if self._is_stopping else ("failed", how)
+        return status, reason
 
     def _recall(self, trial: Trial) -> bool:
         """Takes over how its run ended, if that was in a way that is not to be tried again."""
@@ -183,7 +210,7 @@ class Sweep:
         trial.metrics = {
             name: one for each in result.metrics.values() for name, one in each.items()
         }
-        trial.value = objective(result, self.record.metric)
+        trial.values = objectives(result, self.record.objectives)
         return "finished", None
 
     def _end(self, trial: Trial, status: Status, reason: str | None) -> None:

@@ -2,14 +2,76 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
+
 from runner.checkpoint.manifest import Manifest, read_manifest
+from runner.config import Experiment
+from runner.errors import ConfigError, suggestion
 from runner.results import Result
 
 
-def objective(result: Result, metric: str | None) -> float | None:
-    """The value of a metric: at the best checkpoint if that is what it goes by, else the last one."""
-    if metric is None:
-        return None
+def objectives(result: Result, names: Iterable[str]) -> dict[str, float]:
+    """The values of some metrics; none of them unless all are there and are numbers.
+
+    At the best checkpoint if a metric is what that goes by, else the last value.
+    """
+    values = {name: _objective(result, name) for name in names}
+    known = {
+        name: value for name, value in values.items() if value is not None and not math.isnan(value)
+    }
+    return known if len(known) == len(values) else {}
+
+
+def check_objectives(experiment: Experiment) -> None:
+    """Raises: ConfigError: there is nothing to go by, or no phase measures it."""
+    if not experiment.objectives:
+        fix = "give one, such as test/loss, and sweep.mode"
+        raise ConfigError(f"sweep.metric=null: a search needs something to go by; {fix}")
+    measured = _numbers(experiment, (one.splits() for one in experiment.phases.values()))
+    problems = [
+        f"sweep.metric={name}: no phase measures it; {suggestion(name, measured)}"
+        for name in experiment.objectives
+        if name not in measured
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def measured_on_the_way(experiment: Experiment) -> str:
+    """What comes while a trial trains and tells of its one objective: itself, or on another split.
+
+    Raises:
+        ConfigError: nothing does.
+    """
+    (objective,) = experiment.objectives
+    training = [phase for phase in experiment.phases.values() if phase.trains]
+    evaluated = _numbers(experiment, (one.evaluates() for one in training))
+    written = _numbers(experiment, (one.splits() for one in training))
+    metric = objective.partition("/")[2]
+    alike = [name for name in evaluated if name.partition("/")[2] == metric]
+    for name in (objective, *alike):
+        if name in written:
+            return name
+    raise ConfigError(
+        f"sweep.pruner: no train phase measures {metric}, so there is nothing to prune by; "
+        "give it an evaluation, or sweep.pruner=none"
+    )
+
+
+def returned(values: Mapping[str, float]) -> float | tuple[float, ...] | None:
+    """Objectives as Hydra's sweepers want them of a job: one number, or several."""
+    numbers = tuple(values.values())
+    return numbers if len(numbers) > 1 else numbers[0] if numbers else None
+
+
+def _numbers(experiment: Experiment, splits: Iterable[Iterable[str]]) -> list[str]:
+    names = experiment.task.metric_names()
+    found = dict.fromkeys(split for of_phase in splits for split in of_phase)
+    return [f"{split}/{name}" for split in found for name in names]
+
+
+def _objective(result: Result, metric: str) -> float | None:
     if result.best is not None:
         manifest = read_manifest(result.best.with_name(f"{result.best.name}.json"))
         if isinstance(manifest, Manifest) and metric in manifest.metrics:

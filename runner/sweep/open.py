@@ -37,13 +37,15 @@ def opened(
     config: DictConfig,
     *,
     given: Sequence[str],
-    trials: Sequence[Sequence[str]],
+    trials: Sequence[Sequence[str]] = (),
+    kind: Callable[..., Sweep] = Sweep,
 ) -> Iterator[Sweep]:
     """The sweep, which no other process can open for the length of a block.
 
     Args:
         given: the overrides with the values to sweep over.
-        trials: the overrides of each trial.
+        trials: the overrides of each trial, as far as they are known.
+        kind: makes a sweep of what is passed to ``Sweep``.
 
     Raises:
         ConfigError: what the trials have in common is wrong.
@@ -51,31 +53,30 @@ def opened(
     """
     with plain_errors(given):
         experiment = experiment_of(config)
-    metric, mode = experiment.objective
     directory = SWEEPS / sweep_id(given)
     record = SweepRecord(
         overrides=list(given),
         configs=_hash_of_configs(context, job_part(config)),
-        metric=metric,
-        mode=mode,
+        objectives=experiment.objectives,
+        num_trials=len(trials),
         trials=[
-            Trial(
-                number=number,
-                overrides=[override for override in one if not _is_of_sweep(override)],
-            )
-            for number, one in enumerate(trials)
+            Trial(number=number, overrides=without_sweep(one)) for number, one in enumerate(trials)
         ],
     )
     make_directory(directory)
     with Lock(directory / ".lock").held():
-        yield Sweep(
+        sweep = kind(
             record=record,
             directory=directory,
-            spec=experiment.sweep,
+            experiment=experiment,
             compose=composer(context, config),
             observer=for_terminal(),
             earlier=_earlier(directory),
         )
+        try:
+            yield sweep
+        finally:
+            sweep.close()
 
 
 def sweep_id(overrides: Sequence[str]) -> str:
@@ -101,9 +102,9 @@ def composer(context: HydraContext, config: DictConfig) -> Callable[[Sequence[st
     return compose
 
 
-def _is_of_sweep(override: str) -> bool:
-    """Whether it is about the sweep, which is no part of a trial."""
-    return _key(override).partition(".")[0] == "sweep"
+def without_sweep(overrides: Sequence[str]) -> list[str]:
+    """Without those about the sweep itself, which is no part of a trial."""
+    return [one for one in overrides if _key(one).partition(".")[0] != "sweep"]
 
 
 def _key(override: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -15,23 +17,22 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from runner.errors import UserError
+from runner.config.compose import plain_errors
+from runner.config.hydra import experiment_of
+from runner.errors import ConfigError, UserError
 from runner.sweep.driver import Sweep
-from runner.sweep.open import opened
+from runner.sweep.objective import returned
+from runner.sweep.open import opened, without_sweep
 from runner.sweep.pool import Pool
 from runner.sweep.record import Trial
-from runner.sweep.trial import work
+from runner.sweep.search import SearchSweep, search_spec
+from runner.sweep.space import read_space
+from runner.sweep.study import check_available
+from runner.sweep.trial import Task, work
 
 
-class Grid(Sweeper):
-    """Every combination of the values that are given: the default sweeper.
-
-    Args:
-        params: values to sweep over from the config, by key, as on the command line.
-    """
-
-    def __init__(self, params: Mapping[str, str] | None = None) -> None:
-        self._params = dict(params or {})
+class _Sweeper(Sweeper):
+    """What the runner's sweepers have in common."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -41,18 +42,49 @@ class Grid(Sweeper):
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
+        self._parser = OverridesParser.create(config_loader=hydra_context.config_loader)
+
+    def _work_through(self, sweep: Sweep) -> None:
+        sweep.begin()
+        if isinstance(self._launcher, Isolated):
+            _work_through(sweep)
+        else:
+            _hand_over(sweep, self._launcher)
+        self._job.exit_code = sweep.finish()
+
+
+class Grid(_Sweeper):
+    """Every combination of the values that are given: the default sweeper.
+
+    Args:
+        params: values to sweep over from the config, by key, as on the command line.
+    """
+
+    def __init__(self, params: Mapping[str, str] | None = None) -> None:
+        self._params = dict(params or {})
 
     def sweep(self, arguments: list[str]) -> Any:
         given = [*(f"{key}={value}" for key, value in self._params.items()), *arguments]
-        parser = OverridesParser.create(config_loader=self._context.config_loader)
-        (trials,) = BasicSweeper.split_arguments(parser.parse_overrides(given), None)
+        (trials,) = BasicSweeper.split_arguments(self._parser.parse_overrides(given), None)
         with opened(self._context, self._config, given=given, trials=trials) as sweep:
-            sweep.begin()
-            if isinstance(self._launcher, Isolated):
-                _work_through(sweep)
-            else:
-                _hand_over(sweep, self._launcher)
-            self._job.exit_code = sweep.finish()
+            self._work_through(sweep)
+
+
+class Search(_Sweeper):
+    """Trials that follow from how the earlier ones ended, as ``sweep=optuna`` describes it."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        with plain_errors(arguments):
+            spec = search_spec(experiment_of(self._config))
+        check_available()
+        if spec.pruner != "none" and not isinstance(self._launcher, Isolated):
+            reason = "only hydra/launcher=isolated tells how a trial goes; give none"
+            raise ConfigError(f"sweep.pruner={spec.pruner}: {reason}")
+        space = read_space(spec.space, without_sweep(arguments), parser=self._parser)
+        given = [*(f"{key}={value}" for key, value in spec.space.items()), *arguments]
+        kind = partial(SearchSweep, space=space)
+        with opened(self._context, self._config, given=given, kind=kind) as sweep:
+            self._work_through(sweep)
 
 
 class Isolated(Launcher):
@@ -81,7 +113,7 @@ class Isolated(Launcher):
 def register() -> None:
     """Makes the plugins known to Hydra, which takes no others than those of its own namespace."""
     known = Plugins.instance().class_name_to_class
-    for plugin in (Grid, Isolated):
+    for plugin in (Grid, Search, Isolated):
         known[f"hydra_plugins.runner.{plugin.__name__}"] = plugin
 
 
@@ -91,15 +123,20 @@ def _work_through(sweep: Sweep) -> None:
 
 
 def _hand_over(sweep: Sweep, launcher: Launcher) -> None:
-    """Has another launcher do what is left. How it went is read in the run directories."""
-    tasks = list(sweep.tasks())
+    """Has another launcher do what is left, in batches if there have to be."""
+    tasks = sweep.tasks()
+    while batch := list(islice(tasks, sweep.batch_size())):
+        _hand_over_batch(sweep, launcher, batch)
+
+
+def _hand_over_batch(sweep: Sweep, launcher: Launcher, tasks: Sequence[Task]) -> None:
+    """How it went is read in the run directories."""
     how = None
     for task in tasks:
         sweep.started(task)
     try:
-        overrides = [sweep.record.trials[task.number].overrides for task in tasks]
-        if tasks:
-            launcher.launch(overrides, initial_job_idx=0)
+        overrides = [sweep.record.trial(task.number).overrides for task in tasks]
+        launcher.launch(overrides, initial_job_idx=tasks[0].number)
     except KeyboardInterrupt:
         sweep.stopping("SIGINT")
     except UserError:
@@ -114,7 +151,8 @@ def _hand_over(sweep: Sweep, launcher: Launcher) -> None:
 def _returned(trial: Trial) -> JobReturn:
     """A trial as Hydra's sweepers want it: with the value of the objective, or a reason."""
     is_done = trial.status == "finished"
-    returned = JobReturn(overrides=trial.overrides, working_dir=trial.run)
-    returned.status = JobStatus.COMPLETED if is_done else JobStatus.FAILED
-    returned.return_value = trial.value if is_done else UserError(trial.reason or trial.status)
-    return returned
+    job = JobReturn(overrides=trial.overrides, working_dir=trial.run)
+    job.status = JobStatus.COMPLETED if is_done else JobStatus.FAILED
+    failure = UserError(trial.reason or trial.status)
+    job.return_value = returned(trial.values) if is_done else failure
+    return job

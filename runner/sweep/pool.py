@@ -31,8 +31,8 @@ class Watcher(Protocol[T_contra]):
 
     def started(self, task: T_contra) -> None: ...
 
-    def told(self, task: T_contra, message: Any) -> None:
-        """What the process that works on it sent."""
+    def told(self, task: T_contra, message: Any) -> str | None:
+        """What the process that works on it sent; returns why it has to stop, if it has."""
 
     def ended(self, task: T_contra, how: str | None) -> None:
         """Its process is gone: ``how``, if not by coming to its end."""
@@ -53,7 +53,7 @@ class _Process(Generic[T]):
     messages: Connection
     deadline: float
     why: str | None = None
-    """Why it was asked to stop, if the time was up."""
+    """Why it was asked to stop, if not by a signal."""
     is_open: bool = True
 
 
@@ -101,7 +101,11 @@ class Pool(Generic[T]):
             if task is None:
                 return
             slot = min(set(range(self.jobs)) - {one.slot for one in running})
-            running.append(self._start(task, slot))
+            resource_tracker.ensure_running()  # It would unblock signals, were it started below.
+            with _signals_held_back():
+                if self.signals:
+                    return  # One came while the task was being made.
+                running.append(self._start(task, slot))
             watcher.started(task)
 
     def _start(self, task: T, slot: int) -> _Process[T]:
@@ -111,13 +115,7 @@ class Pool(Generic[T]):
         handle = context.Process(
             target=_enter, args=(self.work, task, sender, _share(slot, of=self.jobs))
         )
-        resource_tracker.ensure_running()  # It would unblock signals, were it started below.
-        # Blocked in the server that this may start, and in the process until it can be asked to stop.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        try:
-            handle.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        handle.start()
         sender.close()
         limit = float("inf") if self.timeout_s is None else self.timeout_s
         return _Process(task, slot, handle, messages, self.clock() + limit)
@@ -130,20 +128,25 @@ class Pool(Generic[T]):
         for end in ready:
             process = open_ends[end]  # type: ignore[index]
             try:
-                watcher.told(process.task, process.messages.recv())
+                message = process.messages.recv()
             except (EOFError, OSError):
                 self._bury(running, process, watcher)
+                continue
+            reason = watcher.told(process.task, message)
+            if reason is not None and process.why is None:
+                self._hurry(process, reason)
         for process in [one for one in running if one.deadline <= self.clock()]:
-            self._hurry(process)
+            if process.why is None:
+                self._hurry(process, f"took longer than {self.timeout_s:g} s")
+            else:
+                process.deadline = float("inf")
+                process.handle.kill()
 
-    def _hurry(self, process: _Process[T]) -> None:
-        if process.why is None:
-            process.why = f"took longer than {self.timeout_s:g} s"
-            process.deadline = self.clock() + GRACE_S
-            self.stop(process.handle)
-        else:
-            process.deadline = float("inf")
-            process.handle.kill()
+    def _hurry(self, process: _Process[T], reason: str) -> None:
+        """Asks it to save and stop, in the time that there is for that."""
+        process.why = reason
+        process.deadline = self.clock() + GRACE_S
+        self.stop(process.handle)
 
     def _bury(self, running: list[_Process[T]], process: _Process[T], watcher: Watcher[T]) -> None:
         running.remove(process)
@@ -192,6 +195,20 @@ class Pool(Generic[T]):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Until a process is among those that are told to stop.
+
+    They are blocked in the server that may be started meanwhile too, and in the process until it
+    can be asked to stop.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 def _share(slot: int, *, of: int) -> list[int]:

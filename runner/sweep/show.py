@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,21 +29,23 @@ def for_terminal(console: Console | None = None) -> SweepObserver:
 def sweep_table(record: SweepRecord, *, trials: list[Trial] | None = None) -> Table:
     """One line a trial, the best first: what was swept over, what came out, how long it took."""
     keys = record.swept()
-    names = [name for name in _last_measured(record) if name != record.metric]
+    names = [name for name in _last_measured(record) if name not in record.objectives]
+    marked = {trial.number for trial in record.front()} if len(record.objectives) > 1 else set()
     table = Table(show_edge=False)
     for title in ("trial", *keys):
         table.add_column(title, overflow="fold")
-    for title in (*([record.metric] if record.metric else []), *names, "s"):
+    for title in (*record.objectives, *names, "s"):
         table.add_column(title, justify="right")
     for title in ("status", "run"):
         table.add_column(title, overflow="fold")
     for trial in record.sorted() if trials is None else trials:
-        values = [trial.value] if record.metric else []
-        cells = [number(value) for value in (*values, *map(trial.metrics.get, names))]
+        values = (*map(trial.values.get, record.objectives), *map(trial.metrics.get, names))
+        cells = [number(value) for value in values]
         seconds = "-" if trial.seconds is None else f"{trial.seconds:.1f}"
         place = shown_path(Path(trial.run)) if trial.run else ""
-        swept = values_of(trial.overrides, keys)
-        table.add_row(str(trial.number), *swept, *cells, seconds, _status(trial), place)
+        swept = map(_shortened, values_of(trial.overrides, keys))
+        label = f"{trial.number} *" if trial.number in marked else str(trial.number)
+        table.add_row(label, *swept, *cells, seconds, _status(trial), place)
     return table
 
 
@@ -55,7 +58,7 @@ class _Common(SweepObserver):
 
     def sweep_started(self, record: SweepRecord, directory: Path) -> None:
         self._record = record
-        self._say(f"sweep of {len(record.trials)} trials: {shown_path(directory)}")
+        self._say(f"sweep of {record.num_trials} trials: {shown_path(directory)}")
 
     def stopping(self, reason: str) -> None:
         self._say(f"{reason}: stops after saving; once more stops at once")
@@ -64,6 +67,8 @@ class _Common(SweepObserver):
         self._console.print()
         self._console.print(sweep_table(record))
         self._console.print()
+        if len(record.objectives) > 1 and record.best:
+            self._say("* Pareto front: no other trial is better in one and no worse in any")
         for trial in record.of_status("failed", "elsewhere"):
             log = directory / f"trial-{trial.number}.log"
             where = f" (see {shown_path(log)})" if log.exists() else ""
@@ -71,8 +76,8 @@ class _Common(SweepObserver):
             print(told, file=sys.stderr)
         if changed:
             self._say(f"the code has changed since: {', '.join(changed)}")
-        left = record.of_status("waiting", "running", "stopped")
-        self._say(f"{_summary(record)}{'; the same command goes on' if left else ''}")
+        left = "; the same command goes on" if record.num_left() else ""
+        self._say(f"{_summary(record)}{left}")
 
     def _say(self, line: str) -> None:
         self._console.print(line)
@@ -89,12 +94,13 @@ class Plain(_Common):
 
     def trial_ended(self, trial: Trial) -> None:
         if trial.seconds is not None or trial.status != "finished":
-            value = "" if trial.value is None else f"  {self._record.metric} {number(trial.value)}"
+            values = "".join(f"  {name} {number(one)}" for name, one in trial.values.items())
             seconds = "" if trial.seconds is None else f"  {trial.seconds:.1f} s"
-            self._say(f"{self._place(trial)} {_status(trial)}{value}{seconds}")
+            reason = f"  {trial.reason}" if trial.status == "pruned" else ""
+            self._say(f"{self._place(trial)} {_status(trial)}{values}{reason}{seconds}")
 
     def _place(self, trial: Trial) -> str:
-        return f"trial {trial.number}/{len(self._record.trials)}"
+        return f"trial {trial.number}/{self._record.num_trials}"
 
 
 class Live(_Common):
@@ -148,8 +154,14 @@ def _status(trial: Trial) -> str:
     return "finished before" if is_old else trial.status
 
 
+def _shortened(text: str) -> str:
+    """A fraction with all its digits, as a search chooses it, would take half the table."""
+    is_long = re.fullmatch(r"-?\d+\.\d{6,}(e-?\d+)?", text)
+    return f"{float(text):.4g}" if is_long else text
+
+
 def _summary(record: SweepRecord) -> str:
-    counts = dict.fromkeys(("finished", "failed", "elsewhere", "stopped", "running"), 0)
+    counts = dict.fromkeys(("finished", "pruned", "failed", "elsewhere", "stopped", "running"), 0)
     for trial in record.trials:
         counts[trial.status] = counts.get(trial.status, 0) + 1
     told = [f"{count} {status}" for status, count in counts.items() if count]

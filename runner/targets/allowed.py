@@ -9,11 +9,11 @@ directory. No config can add to that, and there are no patterns: `keras.*` would
 from __future__ import annotations
 
 import ast
-import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from types import UnionType
 
 from runner.errors import ConfigError, nearest, shown, suggestion
 from runner.targets.keras_names import KERAS
@@ -24,6 +24,7 @@ _HOME = Path(__file__).resolve().parents[2]
 """Where `runner/` and `models/` stand: a clone, or the packages of an environment."""
 _GROUPS = ("callbacks", "data", "phases", "tasks")
 """The modules of the runner whose classes a config names."""
+_OTHERS = ("runner.config.sweep.SearchSpec",)
 _PROJECT = Path("pyproject.toml")
 _MAX_LENGTH = 200
 """Characters; no longer name is looked for."""
@@ -74,7 +75,7 @@ def check_allowed(name: str) -> None:
         NotAllowed: it is not allowed.
         ConfigError: pyproject.toml is wrong.
     """
-    if name in _built_in() or name in _added.get() or name in _of_project():
+    if _is_built_in(name) or name in _added.get() or name in _of_project():
         return
     if len(name) <= _MAX_LENGTH:
         locate(name)
@@ -82,43 +83,62 @@ def check_allowed(name: str) -> None:
     raise NotAllowed(f"is not allowed; {_mean(name)}allow it with {how}")
 
 
-def _built_in() -> frozenset[str]:
-    return frozenset([*KERAS, *_exports_of_models(), *_exports_of_runner()])
+def _is_built_in(name: str) -> bool:
+    """Looks into the one file that would define it: there are many, and every launch asks."""
+    match name.split("."):
+        case ["models", module, last]:
+            file = _HOME / "models" / f"{module}.py"
+            return file.exists() and last in _definitions(file, ast.FunctionDef | ast.ClassDef)
+        case ["runner", group, last] if group in _GROUPS:
+            defining = _definers(group).get(last)
+            return defining is not None and last in _definitions(defining, ast.ClassDef)
+    return name in KERAS or name in _OTHERS
 
 
-def _exports_of_models() -> Iterator[str]:
-    """Of the folder beside the runner, and of no other one that is called so where one works."""
+def _built_in() -> Iterator[str]:
+    """All of them; `models/` is that beside the runner, and no other folder where one works."""
     for file in sorted((_HOME / "models").glob("*.py")):
-        for node in module_tree(file).body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
-                yield f"models.{file.stem}.{node.name}"
+        names = _definitions(file, ast.FunctionDef | ast.ClassDef)
+        yield from (f"models.{file.stem}.{name}" for name in names)
+    candidates = (f"runner.{group}.{name}" for group in _GROUPS for name in _definers(group))
+    yield from filter(_is_built_in, candidates)
+    yield from (*KERAS, *_OTHERS)
 
 
-def _exports_of_runner() -> Iterator[str]:
-    """The classes that the module of a group defines or, as a package, imports from its own modules."""
-    for group in _GROUPS:
-        module = _HOME / "runner" / f"{group}.py"
-        if module.exists():
-            yield from (f"runner.{group}.{name}" for name in _classes(module))
-            continue
-        for node in module_tree(module.with_suffix("") / "__init__.py").body:
-            if isinstance(node, ast.ImportFrom) and node.module:
-                classes = _classes(_HOME / f"{node.module.replace('.', '/')}.py")
-                yield from (
-                    f"runner.{group}.{one.name}" for one in node.names if one.name in classes
-                )
+def _definers(group: str) -> dict[str, Path]:
+    """The file that defines what the module of a group exports, by name: itself or, for a package,
+    the module of its own that it imports the name from.
+    """
+    module = _HOME / "runner" / f"{group}.py"
+    if module.exists():
+        return dict.fromkeys(_definitions(module, ast.ClassDef), module)
+    return {
+        one.name: _HOME / f"{node.module.replace('.', '/')}.py"
+        for node in module_tree(module.with_suffix("") / "__init__.py").body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for one in node.names
+    }
 
 
-def _classes(file: Path) -> list[str]:
+def _definitions(file: Path, kind: type | UnionType) -> list[str]:
+    """The public names that the top level of a file defines."""
     body = module_tree(file).body
-    return [node.name for node in body if isinstance(node, ast.ClassDef) and node.name[0] != "_"]
+    return [
+        node.name
+        for node in body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and isinstance(node, kind)
+        and not node.name.startswith("_")
+    ]
 
 
 def _of_project() -> list[str]:
+    if not _PROJECT.exists():
+        return []
+    import tomllib
+
     try:
         content = tomllib.loads(_PROJECT.read_text())
-    except FileNotFoundError:
-        return []
     except (OSError, ValueError) as error:
         raise ConfigError(f"{_PROJECT}: {error}") from error
     tool = content.get("tool", {})

@@ -138,6 +138,27 @@ def test_a_signal_lets_all_save_and_begins_no_more() -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_a_signal_while_the_next_task_is_made_begins_it_no_more() -> None:
+    def tasks() -> Iterable[Any]:
+        yield ("tell", 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield ("tell", 2)
+
+    log = Log()
+    assert run(tasks(), log, jobs=1).signals == ["SIGTERM"]
+    assert log.of_kind("started") == [(("tell", 1),)]
+
+
+def test_whoever_is_told_can_have_a_process_stop() -> None:
+    log = Log()
+    log.told = lambda task, message: "worse than others"  # type: ignore[method-assign]
+    run([("wait",), ("save",)], log, jobs=2)
+    assert sorted(log.of_kind("ended")) == [
+        (("save",), "worse than others"),
+        (("wait",), "worse than others"),
+    ]
+
+
 def test_a_second_signal_kills_what_does_not_stop() -> None:
     clock = Clock()
 

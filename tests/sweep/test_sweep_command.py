@@ -57,13 +57,13 @@ def test_a_sweep_has_a_run_for_every_combination(workdir: Path, cli: Callable[..
     assert done.code == 0, done.err
     content = record(workdir)
     assert content["status"] == "finished"
-    assert content["metric"] == "validation/accuracy"
+    assert content["objectives"] == {"validation/accuracy": "max"}
     swept = [trial["overrides"][-2:] for trial in content["trials"]]
     assert swept == [
         [f"seed={seed}", f"data.batch_size={size}"] for seed in (1, 2) for size in (64, 128)
     ]
-    values = {trial["number"]: trial["value"] for trial in content["trials"]}
-    assert values[content["best"]] == max(values.values())
+    values = {one["number"]: one["values"]["validation/accuracy"] for one in content["trials"]}
+    assert [values[number] for number in content["best"]][:1] == [max(values.values())]
     rows = [line for line in done.out.splitlines() if "│ finished │" in line]
     order = [int(line.split("│")[0]) for line in rows]
     assert [values[number] for number in order] == sorted(values.values(), reverse=True)

@@ -1,0 +1,176 @@
+"""A sweep whose trials follow from how the earlier ones ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runner.config import Experiment
+from runner.config.sweep import SearchSpec
+from runner.errors import ConfigError
+from runner.rows import Rows
+from runner.rundir import RunDirectory
+from runner.sweep.driver import Sweep
+from runner.sweep.objective import check_objectives, measured_on_the_way
+from runner.sweep.record import Status, Trial
+from runner.sweep.space import Space
+from runner.sweep.study import Study
+from runner.sweep.trial import Row, Task
+
+
+def search_spec(experiment: Experiment) -> SearchSpec:
+    """What is searched.
+
+    Raises:
+        ConfigError: the config describes no search.
+    """
+    if not isinstance(experiment.sweep, SearchSpec):
+        raise ConfigError("hydra/sweeper=search: what to search is in sweep=optuna; add that")
+    return experiment.sweep
+
+
+@dataclass
+class SearchSweep(Sweep):
+    """Asks a study for the next trial when there is room for one, and tells it what came out."""
+
+    space: Space = field(default_factory=Space)
+    study: Study = field(init=False)
+    _watched: str | None = None
+    """What a trial is pruned by, as split/name; None if none is."""
+    _steps: dict[int, list[int]] = field(default_factory=dict)
+    """At which steps each trial at work was measured."""
+    _pruned: dict[int, str] = field(default_factory=dict)
+    """Why trials were told to stop."""
+    _twins: dict[str, list[Trial]] = field(default_factory=dict)
+    """By the run that is worked on, the other trials that are this run too."""
+
+    def batch_size(self) -> int:
+        """So many as are at work at once: the next ones follow from how these end."""
+        return self.num_jobs()
+
+    def begin(self) -> None:
+        """Opens the study, and takes over what it knows.
+
+        Raises:
+            ConfigError: it is not of this search, or there is nothing to search by.
+        """
+        spec = search_spec(self.experiment)
+        check_objectives(self.experiment)
+        self._watched = measured_on_the_way(self.experiment) if spec.pruner != "none" else None
+        name = spec.study or self.directory.name
+        self.study = Study(spec, name, self.directory, self.record.objectives, self.space)
+        self.study.open()
+        self.record.num_trials = self.study.num_trials()
+        self.record.trials = self.study.trials()
+        if not self._is_same():
+            self._check_runs()
+        self.observer.sweep_started(self.record, self.directory)
+        for trial in self.record.trials:
+            if trial.status == "finished":
+                self._look(trial)  # What else it measured stands there.
+        self._write()
+
+    def task(self, trial: Trial) -> Task | None:
+        task = super().task(trial)
+        if task is None:
+            return None
+        is_at_work = str(trial.run) in self._twins
+        self._twins.setdefault(str(trial.run), []).extend([trial] if is_at_work else [])
+        return None if is_at_work else task
+
+    def started(self, task: Task) -> None:
+        super().started(task)
+        self._report_earlier(self.record.trial(task.number))
+
+    def told(self, task: Task, message: Any) -> str | None:
+        super().told(task, message)
+        # Rows that come while a pruned trial stops are a matter of chance: the study sees none.
+        if not isinstance(message, Row) or task.number in self._pruned:
+            return None
+        reason = self._report(self.record.trial(task.number), message.content)
+        if reason is not None:
+            self._pruned[task.number] = reason
+        return reason
+
+    def ended(self, task: Task, how: str | None) -> None:
+        super().ended(task, how)
+        trial = self.record.trial(task.number)
+        for twin in self._twins.pop(str(trial.run)):
+            twin.values, twin.metrics = dict(trial.values), dict(trial.metrics)
+            self._end(twin, trial.status, trial.reason)
+
+    def close(self) -> None:
+        if hasattr(self, "study"):
+            self.study.close()
+
+    def _coming(self) -> Iterator[Trial]:
+        """Each is chosen when it is asked for."""
+        while not self._is_stopping and (trial := self.study.ask()) is not None:
+            self.record.trials.append(trial)
+            yield trial
+        if not self._is_stopping:
+            # Others may have had a part in those that there are to be.
+            self.record.num_trials = len(self.record.trials)
+
+    def _end(self, trial: Trial, status: Status, reason: str | None) -> None:
+        super()._end(trial, status, reason)
+        if trial.number not in self._steps:
+            self._report_earlier(trial)
+        self.study.tell(trial)
+
+    def _outcome(self, trial: Trial, how: str | None) -> tuple[Status | None, str | None]:
+        status, _ = self._told.get(trial.number) or self._look(trial)
+        if trial.number in self._pruned and status in (None, "running", "stopped"):
+            return "pruned", self._pruned[trial.number]
+        return super()._outcome(trial, how)
+
+    def _report_earlier(self, trial: Trial) -> None:
+        """What a run had measured before this search came to it, or was interrupted."""
+        self._steps[trial.number] = []
+        if self._watched is not None and trial.run is not None:
+            directory = RunDirectory(Path(trial.run))
+            for row in Rows(directory.rows, copy=directory.rows_copy).read():
+                self._report(trial, row)
+
+    def _report(self, trial: Trial, row: Mapping[str, Any]) -> str | None:
+        """Tells the study of a row that it watches; returns why the trial has to stop, if it has."""
+        if self._watched is None or not self._is_watched(row):
+            return None
+        steps = self._steps[trial.number]
+        if row["step"] in steps:
+            return None  # Known from before: the run had gone on from an earlier checkpoint.
+        steps.append(row["step"])
+        value = row[self._watched.partition("/")[2]]
+        if value is None or not math.isfinite(value):
+            return None  # Nothing that could be compared.
+        if not self.study.report(trial.number, point=len(steps) - 1, value=value):
+            return None
+        return f"{self._watched} {value:.4g} at step {row['step']:,}, where others were better"
+
+    def _is_watched(self, row: Mapping[str, Any]) -> bool:
+        phase = self.experiment.phases.get(row["phase"])
+        split, _, metric = (self._watched or "").partition("/")
+        return phase is not None and phase.trains and row["split"] == split and metric in row
+
+    def _check_runs(self) -> None:
+        """Configs have changed, or are not known: the study's trials have to be the same runs yet.
+
+        Raises:
+            ConfigError: the same overrides are other runs now.
+        """
+        for trial in self.record.trials:
+            if trial.run is not None and self._place(trial) != trial.run:
+                raise ConfigError(
+                    f"sweep.study={self.study.name}: the configs have changed since; trial "
+                    f"{trial.number} was {trial.run}, and would be another run now; another "
+                    "sweep.study begins a new search"
+                )
+
+    def _place(self, trial: Trial) -> str | None:
+        try:
+            return self.compose(trial.overrides).experiment.run.dir
+        except ConfigError:
+            return None
