@@ -22,6 +22,7 @@ T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_LOOKS_S = 1.0
 GRACE_S = 30.0
 """For saving, before a process that was asked to stop is killed."""
 
@@ -54,7 +55,6 @@ class _Process(Generic[T]):
     deadline: float
     why: str | None = None
     """Why it was asked to stop, if not by a signal."""
-    is_open: bool = True
 
 
 @dataclass
@@ -121,26 +121,36 @@ class Pool(Generic[T]):
         return _Process(task, slot, handle, messages, self.clock() + limit)
 
     def _attend(self, running: list[_Process[T]], watcher: Watcher[T]) -> None:
-        """Waits for what happens next: a message, an end, or that somebody's time is up."""
-        open_ends = {one.messages: one for one in running}
+        """Waits for what happens next: a message, an end, or that somebody's time is up.
+
+        An end shows at the process too: one that it started itself may keep the pipe open.
+        """
+        ends = [end for one in running for end in (one.messages, one.handle.sentinel)]
         next_s = min(one.deadline for one in running) - self.clock()
-        ready = wait(list(open_ends), timeout=None if next_s == float("inf") else max(0.0, next_s))
-        for end in ready:
-            process = open_ends[end]  # type: ignore[index]
-            try:
-                message = process.messages.recv()
-            except (EOFError, OSError):
-                self._bury(running, process, watcher)
-                continue
-            reason = watcher.told(process.task, message)
-            if reason is not None and process.why is None:
-                self._hurry(process, reason)
+        # Not for longer, since a signal may bring a deadline forward meanwhile.
+        ready = wait(ends, timeout=min(max(0.0, next_s), _LOOKS_S))
+        for process in list(running):
+            if process.messages in ready or process.handle.sentinel in ready:
+                self._hear(running, process, watcher)
         for process in [one for one in running if one.deadline <= self.clock()]:
             if process.why is None:
                 self._hurry(process, f"took longer than {self.timeout_s:g} s")
             else:
                 process.deadline = float("inf")
                 process.handle.kill()
+
+    def _hear(self, running: list[_Process[T]], process: _Process[T], watcher: Watcher[T]) -> None:
+        """Passes on what a process has told, and that it is gone."""
+        is_over = not process.handle.is_alive()
+        try:
+            while process.messages.poll():
+                reason = watcher.told(process.task, process.messages.recv())
+                if reason is not None and process.why is None:
+                    self._hurry(process, reason)
+        except (EOFError, OSError):
+            is_over = True
+        if is_over:
+            self._bury(running, process, watcher)
 
     def _hurry(self, process: _Process[T], reason: str) -> None:
         """Asks it to save and stop, in the time that there is for that."""
@@ -167,9 +177,11 @@ class Pool(Generic[T]):
         finally:
             for process in running:
                 self.stop(process.handle)
+            ends = time.monotonic() + GRACE_S
             for process in running:
-                process.handle.join(GRACE_S)
+                process.handle.join(max(0.0, ends - time.monotonic()))
                 process.handle.kill()
+                process.handle.join()
 
     @contextmanager
     def _on_signals(self, running: list[_Process[T]], watcher: Watcher[T]) -> Iterator[None]:
@@ -186,10 +198,11 @@ class Pool(Generic[T]):
                 with suppress(RuntimeError):  # It may have come in the middle of printing.
                     watcher.stopping(self.signals[0])
 
-        before = {number: signal.getsignal(number) for number in _SIGNALS}
-        for number, handler in before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, pass_on)
+        present = {number: signal.getsignal(number) for number in _SIGNALS}
+        # One that is ignored, as in a job in the background, or not Python's own, stays so.
+        before = {n: old for n, old in present.items() if old not in (signal.SIG_IGN, None)}
+        for number in before:
+            signal.signal(number, pass_on)
         try:
             yield
         finally:

@@ -173,6 +173,31 @@ def test_a_second_signal_kills_what_does_not_stop() -> None:
     assert log.of_kind("ended") == [(("deaf",), "stopped at once")]
 
 
+def test_a_second_signal_is_heeded_while_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.sweep.pool.GRACE_S", 0.0)
+    pid, later = os.getpid(), []
+
+    def on_told(message: Any) -> None:
+        os.kill(pid, signal.SIGINT)
+        # The second one comes from elsewhere, once the pool waits again.
+        again = f"import os, time; time.sleep(0.5); os.kill({pid}, {int(signal.SIGINT)})"
+        later.append(subprocess.Popen([sys.executable, "-c", again]))
+
+    log = Log(on_told)
+    run([("deaf",)], log)
+    assert later[0].wait() == 0
+    assert log.of_kind("ended") == [(("deaf",), "stopped at once")]
+
+
+def test_an_end_shows_although_a_child_lives_on() -> None:
+    log = Log()
+    run([("parent",)], log)
+    (ended,) = log.of_kind("ended")
+    assert ended[1].startswith("was killed by SIGKILL")
+    (told,) = log.of_kind("told")
+    assert told[1] > 0
+
+
 def test_an_error_leaves_no_process_behind() -> None:
     pids: list[int] = []
 
