@@ -10,7 +10,10 @@ from pathlib import Path
 from runner.targets.modules import NotFound, module_file
 
 MOST_BYTES = 10_000_000
-_DIFF = ("diff", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD")
+_DIFF = (
+    *("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--binary", "--full-index"),
+    *("--src-prefix=a/", "--dst-prefix=b/", "HEAD"),
+)
 
 
 class TooLarge(Exception):
@@ -75,8 +78,9 @@ def _changed(root: Path, only: list[Path]) -> bytes:
 
 
 def _held(root: Path, files: list[Path]) -> set[Path]:
-    """Those files that the repository knows of."""
-    names = _git(root, "ls-files", "-z", "--", *map(str, files)) if files else b""
+    """Those files that the last commit has."""
+    paths = [str(path.relative_to(root)) for path in files]
+    names = _git(root, "ls-tree", "-r", "-z", "--name-only", "HEAD", "--", *paths) if paths else b""
     return {root / name for name in names.decode(errors="surrogateescape").split("\0") if name}
 
 
