@@ -15,6 +15,7 @@ from runner import session
 from runner.errors import UserError
 from runner.interrupt import Interrupted
 from runner.lock import LockedError
+from runner.redaction import redacted, remember
 from runner.report.console import Plain, plain_console
 from runner.session import Launch
 from runner.sweep.record import Status
@@ -31,6 +32,8 @@ class Task:
     """Where what it prints goes."""
     allow: list[str]
     """Names that the config may give besides the built-in ones."""
+    secrets: dict[str, str]
+    """Variables of the environment by their values, which are told nobody."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,8 @@ class Failure:
 def work(task: Task, tell: Callable[[Any], None]) -> None:
     """Runs, resumes or recalls the trial's run, and tells of it."""
     _print_to(task.log)
+    for value, name in task.secrets.items():
+        remember(value, name=name)
     os.environ.update(_environment(task.launch))
     try:
         with allowing(task.allow):
@@ -63,8 +68,8 @@ def work(task: Task, tell: Callable[[Any], None]) -> None:
         print(error, flush=True)
         tell(Failure(status="failed", reason=str(error)))
     except BaseException as error:
-        traceback.print_exc()
-        tell(Failure(status="failed", reason=f"{type(error).__name__}: {error}"))
+        print(redacted(traceback.format_exc()), flush=True)
+        tell(Failure(status="failed", reason=redacted(f"{type(error).__name__}: {error}")))
 
 
 class _Telling(Plain):
