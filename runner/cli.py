@@ -169,7 +169,7 @@ class Job:
             _tell(error)
             self.exit_code = max(self.exit_code, error.exit_code)
             return None
-        return returned(objectives(result, launch.experiment.objectives))
+        return returned(objectives(result, launch.experiment))
 
 
 def _with_absolute_config_path(arguments: Sequence[str]) -> list[str]:

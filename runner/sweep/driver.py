@@ -15,6 +15,7 @@ from runner.config.sweep import SweepSpec
 from runner.engine.spec import available_cores
 from runner.errors import ConfigError, UserError
 from runner.interrupt import Interrupted, duration_s
+from runner.redaction import remembered
 from runner.rundir import RunDirectory
 from runner.session import Launch
 from runner.sweep.objective import objectives
@@ -37,6 +38,9 @@ class SweepObserver(Protocol):
     def stopping(self, reason: str) -> None: ...
 
     def sweep_ended(self, record: SweepRecord, directory: Path, *, changed: list[str]) -> None: ...
+
+    def closed(self) -> None:
+        """Nothing more is told, however the sweep ended."""
 
 
 @dataclass
@@ -62,7 +66,10 @@ class Sweep:
     """What processes told of their failure."""
     _sources: set[tuple[tuple[str, str], ...]] = field(default_factory=set)
     """The hashes of the sources that finished runs were made from, each set of them once."""
-    _is_stopping: bool = False
+    _twins: dict[str, list[Trial]] = field(default_factory=dict)
+    """By the run that is worked on, the other trials that are this run too."""
+    is_stopping: bool = False
+    """Whether no more trials are to be begun."""
 
     @property
     def spec(self) -> SweepSpec:
@@ -85,10 +92,11 @@ class Sweep:
     def begin(self) -> None:
         """Recalls what an earlier launch of this sweep knows to be finished."""
         self.observer.sweep_started(self.record, self.directory)
-        known = self.earlier.trials if self.earlier and self._is_same() else []
-        places = {tuple(trial.overrides): trial.run for trial in known}
+        is_known = self._is_same() and not self.experiment.run.fresh
+        known = self.earlier.trials if self.earlier and is_known else []
+        places = {tuple(trial.overrides): (trial.run, trial.id) for trial in known}
         for trial in self.record.trials:
-            trial.run = places.get(tuple(trial.overrides))
+            trial.run, trial.id = places.get(tuple(trial.overrides), (None, None))
             self._recall(trial)
         self._write()
 
@@ -120,11 +128,21 @@ class Sweep:
             ConfigError: its config is wrong.
         """
         launch = self.compose(trial.overrides)
-        trial.run = launch.experiment.run.dir
-        if self._recall(trial):
+        trial.run, trial.id = launch.experiment.run.dir, launch.id
+        if trial.run in self._twins:
+            self._twins[trial.run].append(trial)
             return None
+        if not launch.experiment.run.fresh and self._recall(trial):
+            return None
+        self._twins[trial.run] = []
         log = self.directory / f"trial-{trial.number}.log"
-        return Task(number=trial.number, launch=launch, log=log, allow=additions())
+        return Task(
+            number=trial.number,
+            launch=launch,
+            log=log,
+            allow=additions(),
+            secrets=remembered(),
+        )
 
     def started(self, task: Task) -> None:
         trial = self.record.trial(task.number)
@@ -145,12 +163,15 @@ class Sweep:
         trial = self.record.trial(task.number)
         trial.seconds = round(self.clock() - self._begun[task.number], 3)
         status, reason = self._outcome(trial, how)
-        if how is not None and status == "failed":
-            _mark_failed(RunDirectory(Path(str(trial.run))), how)
-        self._end(trial, status or "failed", reason if status else "left no result")
+        if status == "failed":
+            _mark_failed(RunDirectory(Path(str(trial.run))), str(reason))
+        self._end(trial, status, reason)
+        for twin in self._twins.pop(str(trial.run), []):
+            twin.values, twin.metrics = dict(trial.values), dict(trial.metrics)
+            self._end(twin, status, reason)
 
     def stopping(self, reason: str) -> None:
-        self._is_stopping = True
+        self.is_stopping = True
         self.observer.stopping(reason)
 
     def finish(self) -> int:
@@ -171,19 +192,28 @@ class Sweep:
         yield from self.record.of_status("waiting")
 
     def close(self) -> None:
-        """Lets go of what it holds open, however it ended."""
+        """Lets go of what it holds open, however it ended; what was at work then has stopped."""
+        self.observer.closed()
+        if self.record.status == "running":
+            self.record.status = "stopped"
+            for trial in self.record.of_status("running"):
+                trial.status = "stopped"
+            with suppress(UserError):
+                self._write()
 
     def _is_same(self) -> bool:
         """Whether the earlier launch composed its trials of the same configs."""
         return self.earlier is not None and self.earlier.configs == self.record.configs
 
-    def _outcome(self, trial: Trial, how: str | None) -> tuple[Status | None, str | None]:
+    def _outcome(self, trial: Trial, how: str | None) -> tuple[Status, str | None]:
         """How a trial stands whose process is gone."""
         status, reason = self._told.get(trial.number) or self._look(trial)
         # Out of time, it may have said that it stops; then it has failed all the same.
         if how is not None and status in (None, "running", "stopped"):
-            return ("stopped", how) if self._is_stopping else ("failed", how)
-        return status, reason
+            return ("stopped", how) if self.is_stopping else ("failed", how)
+        if status is None and self.is_stopping:
+            return "waiting", None
+        return ("failed", "left no result") if status in (None, "running") else (status, reason)
 
     def _recall(self, trial: Trial) -> bool:
         """Takes over how its run ended, if that was in a way that is not to be tried again."""
@@ -200,8 +230,8 @@ class Sweep:
         record, directory = None, RunDirectory(Path(trial.run or ""))
         with suppress(UserError):
             record = directory.read() if trial.run else None
-        if record is None:
-            return None, None
+        if record is None or record.departures or trial.id not in (None, record.id):
+            return None, None  # None, or another run than the overrides make alone.
         result = directory.result(record)
         if result is None:
             outcome = record.sittings[-1].outcome if record.sittings else None
@@ -210,7 +240,7 @@ class Sweep:
         trial.metrics = {
             name: one for each in result.metrics.values() for name, one in each.items()
         }
-        trial.values = objectives(result, self.record.objectives)
+        trial.values = objectives(result, self.experiment)
         return "finished", None
 
     def _end(self, trial: Trial, status: Status, reason: str | None) -> None:
@@ -227,6 +257,7 @@ def _mark_failed(run: RunDirectory, how: str) -> None:
     """Lets the run tell itself that its process was lost."""
     with suppress(UserError, OSError), run.locked():
         record = run.read()
-        if record is not None and record.sittings and record.status == "running":
+        is_open = record is not None and record.status in ("running", "stopped")
+        if record is not None and record.sittings and is_open:
             record.status, record.sittings[-1].outcome = "failed", how
             run.write(record)

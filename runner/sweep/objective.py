@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from runner.checkpoint.manifest import Manifest, read_manifest
 from runner.config import Experiment
-from runner.errors import ConfigError, suggestion
+from runner.errors import ConfigError, UserError, suggestion
 from runner.results import Result
 
 
-def objectives(result: Result, names: Iterable[str]) -> dict[str, float]:
-    """The values of some metrics; none of them unless all are there and are numbers.
+def objectives(result: Result, experiment: Experiment) -> dict[str, float]:
+    """The values of the objectives; none of them unless all are there and are numbers.
 
-    At the best checkpoint if a metric is what that goes by, else the last value.
+    At the best checkpoint for what `checkpoint.best` goes by, else the last value.
     """
-    values = {name: _objective(result, name) for name in names}
+    best = experiment.checkpoint.best
+    values = {
+        name: _objective(result, name, at_best=best is not None and best.metric == name)
+        for name in experiment.objectives
+    }
     known = {
         name: value for name, value in values.items() if value is not None and not math.isnan(value)
     }
@@ -71,10 +76,11 @@ def _numbers(experiment: Experiment, splits: Iterable[Iterable[str]]) -> list[st
     return [f"{split}/{name}" for split in found for name in names]
 
 
-def _objective(result: Result, metric: str) -> float | None:
-    if result.best is not None:
-        manifest = read_manifest(result.best.with_name(f"{result.best.name}.json"))
-        if isinstance(manifest, Manifest) and metric in manifest.metrics:
-            return manifest.metrics[metric]
+def _objective(result: Result, metric: str, *, at_best: bool) -> float | None:
+    if result.best is not None and at_best:
+        with suppress(UserError):
+            manifest = read_manifest(result.best.with_name(f"{result.best.name}.json"))
+            if isinstance(manifest, Manifest) and metric in manifest.metrics:
+                return manifest.metrics[metric]
     values = [one[metric] for one in result.metrics.values() if metric in one]
     return values[-1] if values else None

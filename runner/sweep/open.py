@@ -9,16 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlparse
+from uuid import uuid4
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from runner import api
+from runner.config import Experiment
 from runner.config.compose import plain_errors
 from runner.config.hydra import experiment_of, job_part, task_overrides
-from runner.files import make_directory
+from runner.files import make_directory, writing
 from runner.lock import Lock
+from runner.provenance import source_hashes, versions
 from runner.session import Launch
 from runner.sweep.driver import Sweep
 from runner.sweep.record import RECORD, DamagedSweepError, SweepRecord, Trial, read
@@ -56,14 +59,17 @@ def opened(
     directory = SWEEPS / sweep_id(given)
     record = SweepRecord(
         overrides=list(given),
-        configs=_hash_of_configs(context, job_part(config)),
+        configs=_hash_of_configs(
+            context, job_part(config), experiment=experiment, given=without_sweep(given)
+        ),
         objectives=experiment.objectives,
         num_trials=len(trials),
         trials=[
             Trial(number=number, overrides=without_sweep(one)) for number, one in enumerate(trials)
         ],
     )
-    make_directory(directory)
+    with writing(directory):
+        make_directory(directory)
     with Lock(directory / ".lock").held():
         sweep = kind(
             record=record,
@@ -119,17 +125,31 @@ def _earlier(directory: Path) -> SweepRecord | None:
         return None
 
 
-def _hash_of_configs(context: HydraContext, config: DictConfig) -> str:
+def _hash_of_configs(
+    context: HydraContext, config: DictConfig, *, experiment: Experiment, given: Sequence[str]
+) -> str:
     """Of all that a trial is composed from besides its overrides: while it stays, so do the runs.
 
     Args:
         config: without Hydra's own node.
+        experiment: what it describes.
+        given: as for ``opened``.
     """
     of_trials = OmegaConf.masked_copy(config, [str(key) for key in config if key != "sweep"])
-    digest = hashlib.sha256(OmegaConf.to_yaml(of_trials).encode())
+    parts = [OmegaConf.to_yaml(of_trials), *given]
+    parts += [json.dumps(one) for one in (versions(), source_hashes(experiment))]
     for element in context.config_loader.get_search_path().get_path():
         if urlparse(element.path).scheme in ("", "file"):
-            folder = Path(urlparse(element.path).path)
-            for path in sorted(folder.rglob("*.yaml")):
-                digest.update(path.read_bytes())
-    return digest.hexdigest()
+            parts += _files(Path(urlparse(element.path).path))
+    if any("${oc." in part for part in parts):  # By which the environment may have a say.
+        return uuid4().hex
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """The names and contents of the configs below a folder, but for those that runs keep."""
+    for path in sorted(folder.rglob("*.yaml")):
+        name = path.relative_to(folder)
+        if not any(part.startswith(".") for part in name.parts):
+            yield str(name)
+            yield path.read_text(errors="replace")

@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from runner.config.compose import plain_errors
 from runner.config.hydra import experiment_of
 from runner.errors import ConfigError, UserError
+from runner.interrupt import Interrupted
 from runner.sweep.driver import Sweep
 from runner.sweep.objective import returned
 from runner.sweep.open import opened, without_sweep
@@ -49,7 +50,7 @@ class _Sweeper(Sweeper):
         if isinstance(self._launcher, Isolated):
             _work_through(sweep)
         else:
-            _hand_over(sweep, self._launcher)
+            _hand_over(sweep, self._launcher, self._job)
         self._job.exit_code = sweep.finish()
 
 
@@ -100,6 +101,8 @@ class Isolated(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """For other sweepers than the runner's own: a batch is a sweep of its own."""
+        if self._job.exit_code == Interrupted.exit_code:
+            raise KeyboardInterrupt  # The batch before was asked to stop.
         setup_globals()
         trials = [list(overrides) for overrides in job_overrides]
         given = [override for overrides in trials for override in overrides]
@@ -122,14 +125,14 @@ def _work_through(sweep: Sweep) -> None:
     pool.run(sweep.tasks(), sweep)
 
 
-def _hand_over(sweep: Sweep, launcher: Launcher) -> None:
+def _hand_over(sweep: Sweep, launcher: Launcher, job: Any) -> None:
     """Has another launcher do what is left, in batches if there have to be."""
     tasks = sweep.tasks()
-    while batch := list(islice(tasks, sweep.batch_size())):
-        _hand_over_batch(sweep, launcher, batch)
+    while not sweep.is_stopping and (batch := list(islice(tasks, sweep.batch_size()))):
+        _hand_over_batch(sweep, launcher, batch, job)
 
 
-def _hand_over_batch(sweep: Sweep, launcher: Launcher, tasks: Sequence[Task]) -> None:
+def _hand_over_batch(sweep: Sweep, launcher: Launcher, tasks: Sequence[Task], job: Any) -> None:
     """How it went is read in the run directories."""
     how = None
     for task in tasks:
@@ -137,6 +140,8 @@ def _hand_over_batch(sweep: Sweep, launcher: Launcher, tasks: Sequence[Task]) ->
     try:
         overrides = [sweep.record.trial(task.number).overrides for task in tasks]
         launcher.launch(overrides, initial_job_idx=tasks[0].number)
+        if job.exit_code == Interrupted.exit_code:
+            sweep.is_stopping = True  # The one that was at work in this process has told it.
     except KeyboardInterrupt:
         sweep.stopping("SIGINT")
     except UserError:

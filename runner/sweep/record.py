@@ -33,6 +33,8 @@ class Trial:
     status: Status = "waiting"
     run: str | None = None
     """Its run directory, once that is known."""
+    id: str | None = None
+    """The id of the run."""
     values: dict[str, float] = field(default_factory=dict)
     """Of the objectives; all of them or none."""
     metrics: dict[str, float] = field(default_factory=dict)

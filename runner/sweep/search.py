@@ -44,8 +44,6 @@ class SearchSweep(Sweep):
     """At which steps each trial at work was measured."""
     _pruned: dict[int, str] = field(default_factory=dict)
     """Why trials were told to stop."""
-    _twins: dict[str, list[Trial]] = field(default_factory=dict)
-    """By the run that is worked on, the other trials that are this run too."""
 
     def batch_size(self) -> int:
         """So many as are at work at once: the next ones follow from how these end."""
@@ -73,14 +71,6 @@ class SearchSweep(Sweep):
                 self._look(trial)  # What else it measured stands there.
         self._write()
 
-    def task(self, trial: Trial) -> Task | None:
-        task = super().task(trial)
-        if task is None:
-            return None
-        is_at_work = str(trial.run) in self._twins
-        self._twins.setdefault(str(trial.run), []).extend([trial] if is_at_work else [])
-        return None if is_at_work else task
-
     def started(self, task: Task) -> None:
         super().started(task)
         self._report_earlier(self.record.trial(task.number))
@@ -95,23 +85,17 @@ class SearchSweep(Sweep):
             self._pruned[task.number] = reason
         return reason
 
-    def ended(self, task: Task, how: str | None) -> None:
-        super().ended(task, how)
-        trial = self.record.trial(task.number)
-        for twin in self._twins.pop(str(trial.run)):
-            twin.values, twin.metrics = dict(trial.values), dict(trial.metrics)
-            self._end(twin, trial.status, trial.reason)
-
     def close(self) -> None:
+        super().close()
         if hasattr(self, "study"):
             self.study.close()
 
     def _coming(self) -> Iterator[Trial]:
         """Each is chosen when it is asked for."""
-        while not self._is_stopping and (trial := self.study.ask()) is not None:
+        while not self.is_stopping and (trial := self.study.ask()) is not None:
             self.record.trials.append(trial)
             yield trial
-        if not self._is_stopping:
+        if not self.is_stopping:
             # Others may have had a part in those that there are to be.
             self.record.num_trials = len(self.record.trials)
 
@@ -121,7 +105,7 @@ class SearchSweep(Sweep):
             self._report_earlier(trial)
         self.study.tell(trial)
 
-    def _outcome(self, trial: Trial, how: str | None) -> tuple[Status | None, str | None]:
+    def _outcome(self, trial: Trial, how: str | None) -> tuple[Status, str | None]:
         status, _ = self._told.get(trial.number) or self._look(trial)
         if trial.number in self._pruned and status in (None, "running", "stopped"):
             return "pruned", self._pruned[trial.number]

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -26,8 +27,18 @@ def for_terminal(console: Console | None = None) -> SweepObserver:
     return Live(console) if console.is_terminal else Plain(console)
 
 
-def sweep_table(record: SweepRecord, *, trials: list[Trial] | None = None) -> Table:
-    """One line a trial, the best first: what was swept over, what came out, how long it took."""
+def sweep_table(
+    record: SweepRecord,
+    *,
+    trials: list[Trial] | None = None,
+    latest: Mapping[int, Mapping[str, float]] = MappingProxyType({}),
+) -> Table:
+    """One line a trial, the best first: what was swept over, what came out, how long it took.
+
+    Args:
+        trials: some of them, in another order.
+        latest: the numbers of those at work.
+    """
     keys = record.swept()
     names = [name for name in _last_measured(record) if name not in record.objectives]
     marked = {trial.number for trial in record.front()} if len(record.objectives) > 1 else set()
@@ -39,7 +50,8 @@ def sweep_table(record: SweepRecord, *, trials: list[Trial] | None = None) -> Ta
     for title in ("status", "run"):
         table.add_column(title, overflow="fold")
     for trial in record.sorted() if trials is None else trials:
-        values = (*map(trial.values.get, record.objectives), *map(trial.metrics.get, names))
+        metrics = {**trial.metrics, **latest.get(trial.number, {})}
+        values = (*map(trial.values.get, record.objectives), *map(metrics.get, names))
         cells = [number(value) for value in values]
         seconds = "-" if trial.seconds is None else f"{trial.seconds:.1f}"
         place = shown_path(Path(trial.run)) if trial.run else ""
@@ -62,6 +74,9 @@ class _Common(SweepObserver):
 
     def stopping(self, reason: str) -> None:
         self._say(f"{reason}: stops after saving; once more stops at once")
+
+    def closed(self) -> None:
+        pass
 
     def sweep_ended(self, record: SweepRecord, directory: Path, *, changed: list[str]) -> None:
         self._console.print()
@@ -109,6 +124,7 @@ class Live(_Common):
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._picture: RichLive | None = None
+        self._latest: dict[int, dict[str, float]] = {}
 
     def sweep_started(self, record: SweepRecord, directory: Path) -> None:
         super().sweep_started(record, directory)
@@ -123,21 +139,31 @@ class Live(_Common):
     def trial_advanced(self, trial: Trial, row: Mapping[str, Any]) -> None:
         place = ("phase", "split", "step", "epoch", "steps_per_s", "time")
         numbers = {name: value for name, value in row.items() if name not in place}
-        trial.metrics.update({f"{row['split']}/{name}": one for name, one in numbers.items()})
+        latest = {f"{row['split']}/{name}": one for name, one in numbers.items()}
+        # Replaced, since it may be drawn at this moment.
+        self._latest = {
+            **self._latest,
+            trial.number: {**self._latest.get(trial.number, {}), **latest},
+        }
 
     def trial_ended(self, trial: Trial) -> None:
         pass
 
-    def sweep_ended(self, record: SweepRecord, directory: Path, *, changed: list[str]) -> None:
+    def closed(self) -> None:
         if self._picture is not None:
             self._picture.stop()
+            self._picture = None
+
+    def sweep_ended(self, record: SweepRecord, directory: Path, *, changed: list[str]) -> None:
+        self.closed()
         super().sweep_ended(record, directory, changed=changed)
 
     def _draw(self) -> Table:
         record = self._record
         running = record.of_status("running")
         ended = [one for one in record.sorted() if one.status not in ("running", "waiting")]
-        table = sweep_table(record, trials=[*running, *ended][:_LIVE_ROWS])
+        shown = [*running, *ended][:_LIVE_ROWS]
+        table = sweep_table(record, trials=shown, latest=self._latest)
         table.caption, table.caption_justify = _summary(record), "left"
         return table
 

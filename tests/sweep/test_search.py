@@ -155,8 +155,8 @@ class Lab:
         )
 
     def compose(self, overrides: Sequence[str]) -> Any:
-        run = SimpleNamespace(dir=f"outputs/{self.runs}/{place(overrides)}")
-        return SimpleNamespace(experiment=SimpleNamespace(run=run))
+        run = SimpleNamespace(dir=f"outputs/{self.runs}/{place(overrides)}", fresh=False)
+        return SimpleNamespace(experiment=SimpleNamespace(run=run), id="lab")
 
     def go(self, *, killed_at: int | None = None) -> int:
         """Works through the search, alone or until its process is killed in the middle of a trial."""
@@ -227,7 +227,7 @@ def finish(trial: Trial, values: object, names: Iterable[str]) -> None:
     metrics = {"train": dict(zip(names, numbers, strict=True))}
     result = {"metrics": metrics, "step": 1, "checkpoints": [], "best": None}
     sitting = Sitting(started="", host="", pid=0, command=[])
-    record = RunRecord(id="", name="", status="finished", sittings=[sitting], result=result)
+    record = RunRecord(id="lab", name="lab", status="finished", sittings=[sitting], result=result)
     Path(str(trial.run)).mkdir(parents=True, exist_ok=True)
     Path(str(trial.run), "run.json").write_text(json.dumps(asdict(record)))
 
@@ -570,7 +570,7 @@ def test_other_launchers_get_batches(workdir: Path) -> None:
 
     launcher: Any = SimpleNamespace(launch=launch)
     lab.sweep.begin()
-    plugins._hand_over(lab.sweep, launcher)
+    plugins._hand_over(lab.sweep, launcher, SimpleNamespace(exit_code=0))
     assert lab.sweep.finish() == 0
     lab.sweep.close()
     assert batches == [(4, 0), (2, 4)]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from runner import run
+from runner import resume, run
 from runner.checkpoint.manifest import read_manifests
 from runner.rundir import RunDirectory
 from runner.sweep import driver
@@ -177,6 +177,60 @@ def test_a_trial_that_fails_touches_no_other(
     (workdir / "bad.py").write_text(BAD.replace("match self.how", "match 'well'"))
     assert cli(*sweep, "sweep.retry_failed=true").code == 0
     assert statuses(workdir) == ["finished", "finished"]
+
+
+def test_trials_that_are_one_run_are_run_once(workdir: Path, cli: Callable[..., Any]) -> None:
+    done = cli("-m", *TINY, "checkpoint.max_to_keep=1,2")
+    assert done.code == 0, done.err
+    assert done.out.count("begins") == 1
+    first, second = record(workdir)["trials"]
+    assert first["run"] == second["run"]
+    assert first["values"] == second["values"] != {}
+
+
+def test_a_sweep_takes_no_other_runs_for_its_trials(workdir: Path, cli: Callable[..., Any]) -> None:
+    run(*TINY, "seed=1", "run.dir=here")
+    done = cli("-m", *TINY, "seed=2", "run.dir=here")
+    assert done.code == 1
+    assert "holds run" in done.err
+    resume("here", "optimizer.learning_rate=0.1", "phases.train.until.epochs=2")
+    done = cli("-m", *TINY, "seed=1", "run.dir=here")
+    assert done.code == 1
+    assert "resumed since with" in done.err
+
+
+def test_a_sweep_can_start_over(workdir: Path, cli: Callable[..., Any]) -> None:
+    sweep = ("-m", *TINY, "seed=1")
+    cli(*sweep)
+    assert cli(*sweep, "run.fresh=true").out.count("begins") == 1
+    assert len(list((workdir / "outputs/digits_mlp").glob("*.1"))) == 1
+
+
+SECRET = """
+import keras
+
+def make(note: str, shape: list[int] = None, outputs: int = 10) -> keras.Model:
+    raise RuntimeError(f"cannot use {note!r}")
+"""
+
+
+def test_a_trial_that_fails_keeps_the_environment_to_itself(
+    workdir: Path, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "tell\nnobody")
+    (workdir / "noted.py").write_text(SECRET)
+    monkeypatch.syspath_prepend(workdir)
+    asked = ("model=own", "model._target_=noted.make", "+model.note=${oc.env:TOKEN}", "seed=1")
+    done = cli("--allow", "noted.make", "-m", *asked)
+    assert done.code == 1
+    assert "cannot use" in done.err
+    told = [done.out, done.err, *(path.read_text() for path in files(workdir))]
+    assert not [text for text in told if "nobody" in text]
+
+
+def files(workdir: Path) -> list[Path]:
+    """All that a sweep and its runs wrote."""
+    return [path for path in workdir.glob("outputs/**/*") if path.is_file()]
 
 
 def test_a_trial_has_its_own_dtype_policy(workdir: Path, cli: Callable[..., Any]) -> None:
