@@ -139,7 +139,12 @@ def test_a_fingerprint_that_differs(two: tuple[Path, Path], step: int) -> None:
 def test_checkpoints_of_others_and_unscheduled_ones_do_not_count(two: tuple[Path, Path]) -> None:
     write(
         two[0],
-        manifest(9, name="ckpt-stopped-9", files={"ckpt-stopped-9.index": {}}, scheduled=False),
+        manifest(
+            9,
+            name="ckpt-stopped-9",
+            files={"ckpt-stopped-9.index": {"bytes": 1, "sha256": ""}},
+            scheduled=False,
+        ),
     )
     write(two[1], manifest(7, run="another"))
     assert compare(*two).is_identical

@@ -48,7 +48,7 @@ Train and evaluate Keras models from a config.
   runner ls                       list the runs
   runner show RUN                 what ran, how far it got, what came out
   runner checkpoints RUN          list a run's checkpoints; --verify reads them all
-  --allow my_package.MyModel      with any of the first four: a name that the config may give
+  --allow my_package.MyModel      with any of the first five: a name that the config may give
 
 RUN is a directory or the start of an id. A group is chosen with group=name, a value is set with
 key=value; a key that the config does not have yet is added with +key=value.

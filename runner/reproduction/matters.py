@@ -99,10 +99,7 @@ def matters(
 
 def _config(record: RunRecord, id: str) -> Iterator[str]:
     if id != record.id:
-        yield (
-            f"the saved config is that of run {id} by now, was {record.id}: it was edited, or a value of "
-            "the environment is another one"
-        )
+        yield f"the saved config is that of run {id} by now, was {record.id}: it was edited"
 
 
 def _code(record: RunRecord, now: Surroundings) -> Iterator[str]:

@@ -295,7 +295,7 @@ _GLOBAL = (
 )
 FILES: dict[str, tuple[str, dict[str, str]]] = {
     "Hydra's own node": (_HYDRA, {"hydra/config.yaml": "callbacks: {x: {_target_: evil.payload}}"}),
-    "a launcher": (_HYDRA, {"hydra/launcher/basic.yaml": "_target_: evil.payload"}),
+    "a launcher": (_HYDRA, {"hydra/launcher/isolated.yaml": "_target_: evil.payload"}),
     "a package": (_HYDRA, {_MINE: "# @package hydra.callbacks.x\n_target_: evil.payload\n"}),
     "a package of all": (_HYDRA, {_MINE: f"{_GLOBAL}hydra: {{callbacks: {{x: 1}}}}\n"}),
     "a package below": (_HYDRA, {_MINE: "# @package _global_.hydra.callbacks\nx: 1\n"}),
