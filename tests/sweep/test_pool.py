@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,14 @@ from runner.sweep.pool import GRACE_S, Pool
 from tests.sweep.works import work
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="affinity and pause")
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """As in the foreground: a job in the background ignores SIGINT, and so do its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @dataclass
