@@ -236,6 +236,7 @@ def _enter(work: Work[Any], task: Any, messages: Connection, cores: Sequence[int
     """The beginning of a process."""
     if cores:
         os.sched_setaffinity(0, cores)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # What the server imports may unblock them.
     threading.Thread(target=_stop_if_alone, daemon=True).start()  # It takes no signals itself.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
