@@ -86,14 +86,18 @@ def check_overrides(overrides: Sequence[str], place: str) -> None:
         raise ConfigError([f"{place}: {override}: {_NOT_ITS_OWN}" for override in wrong])
 
 
+def own_directory() -> Path:
+    """The runner's folder of configs: ``conf/`` inside an installed package, beside it in a clone."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
 class FileConfigSource(file_config_source.FileConfigSource):
     """Hydra's way to read a folder of configs, which looks first at what is not the runner's own.
 
-    Args:
-        own: the runner's folder.
+    A launcher takes it to its processes, where nothing was registered.
     """
-
-    own: Path
 
     def load_config(self, config_path: str) -> ConfigResult:
         """As Hydra's.
@@ -103,7 +107,7 @@ class FileConfigSource(file_config_source.FileConfigSource):
         """
         folder = Path(os.path.realpath(self.path))
         file = Path(os.path.realpath(folder / self._normalize_file_name(config_path)))
-        if file.is_relative_to(self.own):
+        if file.is_relative_to(own_directory()):
             return super().load_config(config_path)
         place = folder / self._normalize_file_name(config_path)
         if not file.is_relative_to(folder):
@@ -118,13 +122,8 @@ class FileConfigSource(file_config_source.FileConfigSource):
         return result
 
 
-def register(own: str) -> None:
-    """Has Hydra read files through this module, in this process.
-
-    Args:
-        own: the runner's folder of configs.
-    """
-    FileConfigSource.own = Path(own).resolve()
+def register() -> None:
+    """Has Hydra read files through this module, in this process."""
     # Hydra keeps the first class of a scheme, and takes one of the same name for the same.
     SourcesRegistry.instance().types["file"] = FileConfigSource
 

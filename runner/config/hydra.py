@@ -60,10 +60,8 @@ See all of a config with --cfg job, and try one out with debug=smoke.
 
 
 def config_directory() -> str:
-    """The folder of configs: ``conf/`` inside an installed package, beside it in a clone."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "conf"
-    return str(installed if installed.is_dir() else package.parent / "conf")
+    """The runner's own folder of configs."""
+    return str(foreign.own_directory())
 
 
 def help_text() -> str:
@@ -84,7 +82,7 @@ def register() -> None:
     they also hold for a run's saved config, which is launched without that file.
     """
     forget()
-    foreign.register(config_directory())
+    foreign.register()
     register_resolvers()
     node = HydraConf(
         defaults=[_default(entry) for entry in HydraConf().defaults],

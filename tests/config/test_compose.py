@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from omegaconf import OmegaConf
 
 from runner.config import compose as composing
 from runner.config.compose import compose, plain_errors
+from runner.config.foreign import FileConfigSource
 from runner.config.hydra import config_directory, experiment_of, id_of, job_part
 from runner.errors import CheckpointError, ConfigError
 from runner.targets import Target
@@ -69,14 +73,25 @@ def test_the_id_of_a_config_leaves_it_as_it_is() -> None:
 def test_configs_of_an_installed_package_lie_in_it(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from runner.config import hydra
+    from runner.config import foreign
 
     package = workdir / "site-packages/runner"
     (package / "config").mkdir(parents=True)
-    monkeypatch.setattr(hydra, "__file__", str(package / "config/hydra.py"))
+    monkeypatch.setattr(foreign, "__file__", str(package / "config/foreign.py"))
     assert config_directory() == str(workdir / "site-packages/conf")
     shutil.copytree(Path(__file__).parents[2] / "conf", package / "conf")
     assert config_directory() == str(package / "conf")
+
+
+def test_a_launcher_can_take_the_way_to_read_configs_to_another_process() -> None:
+    source = FileConfigSource(provider="main", path=f"file://{config_directory()}")
+    script = (
+        "import pickle, sys; source = pickle.loads(bytes.fromhex(sys.argv[1]));"
+        "print(source.load_config('config').config.seed)"
+    )
+    command = [sys.executable, "-c", script, pickle.dumps(source).hex()]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert (done.stdout, done.stderr) == ("0\n", "")
 
 
 def test_source_files_are_looked_at_anew_for_every_launch(write: Write) -> None:
