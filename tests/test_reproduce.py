@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from runner.interrupt import Interrupted
 from runner.report.console import Plain
 from runner.reproduction.plan import parts_of
 from runner.rundir import RunDirectory
+from tests.observers import Ask, Stop, StopAt
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -50,30 +50,6 @@ LINEAR = (
     "phases=train",
     "phases.train.until.epochs=2",
 )
-
-
-class Stop(BaseException):
-    """Stands for a kill: nothing between the loop and the test may catch it and tidy up."""
-
-
-class StopAt(Plain):
-    """Ends the process's work when a step is done."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__(Console(quiet=True))
-        self._step = step
-
-    def advanced(self, *, step: int, epoch: float) -> None:
-        if step >= self._step:
-            raise Stop
-
-
-class Ask(StopAt):
-    """Sends the process a SIGTERM when a step is done, as a preemption does."""
-
-    def advanced(self, *, step: int, epoch: float) -> None:
-        if step >= self._step:
-            signal.raise_signal(signal.SIGTERM)
 
 
 def record(directory: str | Path = "here") -> dict[str, Any]:

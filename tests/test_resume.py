@@ -20,6 +20,7 @@ from runner.checkpoint.manifest import read_manifests
 from runner.interrupt import Interrupted
 from runner.report.console import Plain
 from runner.rows import WALL_CLOCK
+from tests.observers import Stop, StopAt
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SMALL = (
@@ -28,22 +29,6 @@ SMALL = (
     "checkpoint.max_to_keep=2",
     "tracking.log_every.steps=4",
 )
-
-
-class Stop(BaseException):
-    """Stands for a kill: nothing between the loop and the test may catch it and tidy up."""
-
-
-class StopAt(Plain):
-    """Ends the process's work when a step is done."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__(Console(quiet=True))
-        self._step = step
-
-    def advanced(self, *, step: int, epoch: float) -> None:
-        if step >= self._step:
-            raise Stop
 
 
 def outcome(result: Result) -> dict[str, Any]:

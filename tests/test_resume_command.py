@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from runner.interrupt import Interrupted
 from runner.report.console import Plain
 from runner.rows import WALL_CLOCK, Rows
 from runner.rundir import RunDirectory, RunDirectoryError
+from tests.observers import Ask, Stop, StopAt
 
 pytestmark = pytest.mark.usefixtures("single_steps")
 
@@ -38,30 +38,6 @@ SMALL = (
 """320 examples in batches of 64: 5 steps an epoch, 10 in all."""
 HERE = (*SMALL, "run.dir=here")
 FOUR = "phases.train.until.epochs=4"
-
-
-class Stop(BaseException):
-    """Stands for a kill: nothing between the loop and the test may catch it and tidy up."""
-
-
-class StopAt(Plain):
-    """Ends the process's work when a step is done."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__(Console(quiet=True))
-        self._step = step
-
-    def advanced(self, *, step: int, epoch: float) -> None:
-        if step >= self._step:
-            raise Stop
-
-
-class Ask(StopAt):
-    """Sends the process a SIGTERM when a step is done, as a preemption does."""
-
-    def advanced(self, *, step: int, epoch: float) -> None:
-        if step >= self._step:
-            signal.raise_signal(signal.SIGTERM)
 
 
 class Listen(Plain):
