@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from runner.targets.modules import NotFound, module_file
+from runner.targets.sources import module_of
 
 MOST_BYTES = 10_000_000
 _DIFF = (
@@ -58,9 +59,8 @@ def _paths(sources: Iterable[str]) -> dict[str, Path]:
     """Where the files stand, by their names."""
     found = {}
     for name in sources:
-        module = ".".join(Path(name).with_suffix("").parts).removesuffix(".__init__")
         with suppress(NotFound):
-            file = module_file(module)
+            file = module_file(module_of(name))
             if file is not None and file.is_file():
                 found[name] = file.resolve()
     return found

@@ -20,7 +20,7 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 
-from runner.config.problems import join
+from runner.config.problems import join, key_of
 from runner.errors import ConfigError, shown
 
 _MAX_BYTES = 1_000_000
@@ -81,7 +81,7 @@ def check_overrides(overrides: Sequence[str], place: str) -> None:
     Raises:
         ConfigError: with every one for Hydra's own node.
     """
-    wrong = [one for one in overrides if _HYDRA.search(one.partition("=")[0].lstrip("+~"))]
+    wrong = [one for one in overrides if _HYDRA.search(key_of(one))]
     if wrong:
         raise ConfigError([f"{place}: {override}: {_NOT_ITS_OWN}" for override in wrong])
 

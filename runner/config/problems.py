@@ -34,6 +34,11 @@ def gather(
     return values
 
 
+def key_of(override: str) -> str:
+    """The key that an override of the command line sets, adds or drops."""
+    return override.partition("=")[0].lstrip("+~")
+
+
 def join(key: str, name: object) -> str:
     """The full key of ``name`` below ``key``."""
     return f"{key}.{name}" if key else str(name)

@@ -17,7 +17,6 @@ from runner.record import RunRecord
 from runner.schedule import Every
 
 _DIGITS = 10
-_SHORT = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +123,7 @@ def _uncommitted(record: RunRecord, now: Surroundings) -> Iterator[str]:
 
 
 def _revision(git: Mapping[str, Any]) -> str:
-    return str(git.get("revision", "none"))[:_SHORT]
+    return str(git.get("revision", "none"))[:_DIGITS]
 
 
 def _differing(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from runner import api
 from runner.config import Experiment
 from runner.config.compose import plain_errors
 from runner.config.hydra import experiment_of, job_part, task_overrides
+from runner.config.problems import key_of
 from runner.files import make_directory, writing
 from runner.lock import Lock
 from runner.provenance import source_hashes, versions
@@ -88,7 +89,7 @@ def opened(
 def sweep_id(overrides: Sequence[str]) -> str:
     """Ten hexadecimal digits, the same for the same trials, however they are worked through."""
     requests = [f"sweep.{name}" for name in _REQUESTS]
-    lasting = sorted(one for one in overrides if _key(one) not in requests)
+    lasting = sorted(one for one in overrides if key_of(one) not in requests)
     return hashlib.sha256(json.dumps(lasting).encode()).hexdigest()[:10]
 
 
@@ -110,11 +111,7 @@ def composer(context: HydraContext, config: DictConfig) -> Callable[[Sequence[st
 
 def without_sweep(overrides: Sequence[str]) -> list[str]:
     """Without those about the sweep itself, which is no part of a trial."""
-    return [one for one in overrides if _key(one).partition(".")[0] != "sweep"]
-
-
-def _key(override: str) -> str:
-    return override.partition("=")[0].lstrip("+~")
+    return [one for one in overrides if key_of(one).partition(".")[0] != "sweep"]
 
 
 def _earlier(directory: Path) -> SweepRecord | None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from runner.config.problems import key_of
 from runner.config.sweep import Mode
 from runner.errors import UserError
 from runner.files import write_atomically, writing
@@ -147,5 +148,4 @@ def read(path: Path) -> SweepRecord | None:
 
 def _parts(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
     for override in overrides:
-        key, _, value = override.partition("=")
-        yield key.lstrip("+~"), value
+        yield key_of(override), override.partition("=")[2]

@@ -32,11 +32,12 @@ def sources(names: Iterable[str]) -> dict[str, str]:
 
 def hashes(files: Iterable[str]) -> dict[str, str]:
     """SHA-256 of ``files``, which ``sources`` named before, as they are now; without those that are gone."""
-    found = {name: _own_file(_module(name)) for name in files}
+    found = {name: _own_file(module_of(name)) for name in files}
     return {name: sha256(file) for name, file in found.items() if file is not None}
 
 
-def _module(file: str) -> str:
+def module_of(file: str) -> str:
+    """The dotted name of a module by its file, as ``sources`` gives it."""
     return ".".join(Path(file).with_suffix("").parts).removesuffix(".__init__")
 
 
