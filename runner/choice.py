@@ -89,13 +89,6 @@ def choose(
         threads: those within an op, where they are not to be chosen.
         notify: is told what is taken, and why.
     """
-
-    def tell(choice: Choice, why: str) -> None:
-        count = "1 thread" if choice.threads == 1 else f"{choice.threads} threads"
-        text = f"engine.compile=auto: {choice.compile}, {count} ({why})"
-        log.info(text)
-        notify(text)
-
     cores, plan = available_cores(), plan_of(experiment, data)
     choice, why = choices.recall(), "as an earlier run of this config"
     many_steps = plan.num_steps >= _MANY_STEPS
@@ -104,7 +97,7 @@ def choose(
         if quickest := fastest(time_it, cores=cores, num_steps=plan.num_steps):
             choice, why = choices.keep(quickest.choice), quickest.why
     if choice is not None:
-        tell(choice, why)
+        _tell(choice, why, notify)
         return build(experiment, data, threads=choice.threads, compile=choice.compile)
     built = build(experiment, data, threads=threads or cores, compile="graph")
     if not plan.num_steps:
@@ -112,8 +105,15 @@ def choose(
     found = faster(built)
     compile = found.built.engine.compile
     choice = choices.keep(Choice(threads=threads or cores, compile=compile))
-    tell(choice, found.why)
+    _tell(choice, found.why, notify)
     return found.built if choice.compile == compile else built.compiled(choice.compile)
+
+
+def _tell(choice: Choice, why: str, notify: Callable[[str], None]) -> None:
+    count = "1 thread" if choice.threads == 1 else f"{choice.threads} threads"
+    text = f"engine.compile=auto: {choice.compile}, {count} ({why})"
+    log.info(text)
+    notify(text)
 
 
 def fastest(time_it: Callable[[int], Timed | None], *, cores: int, num_steps: int) -> Timed | None:
@@ -161,24 +161,31 @@ def faster(built: Built, *, clock: Callable[[], float] = time.perf_counter) -> F
     with unchanged(built.state.parts(EVERYTHING)):
         graph = _time(built.engine, chunk, clock=clock)
         why = f"{_ms(graph.step_s)} a step as a graph"
+        stays = Found(built=built, step_s=graph.step_s, why=why)
         compiles_s = _COMPILES_S_PER_NODE * built.inventory.num_nodes
-        if not _pays(compiles_s, run_s=graph.step_s * plan.num_steps):
-            why = f"{why}; too short a run for XLA, which may compile {compiles_s:.1g} s"
-            return Found(built=built, step_s=graph.step_s, why=why)
-        try:
-            compiled = built.compiled("xla")
-            hopeless_s = _HOPELESS * graph.one_s
-            xla = _time(compiled.engine, chunk, hopeless_s=hopeless_s, clock=clock)
-            if xla.step_s < graph.step_s:
-                # What it cannot compile of an evaluation shows here, before the choice is kept.
-                compiled.engine.evaluate([chunk])
-        except Exception as error:
-            log.info("XLA cannot compile this model", exc_info=error)
-            return Found(built=built, step_s=graph.step_s, why=f"{why}; XLA cannot compile it")
-    why = f"{why}, {_ms(xla.step_s)} by XLA"
+        if _pays(compiles_s, run_s=graph.step_s * plan.num_steps):
+            return _or_by_xla(stays, chunk, hopeless_s=_HOPELESS * graph.one_s, clock=clock)
+        why = f"{why}; too short a run for XLA, which may compile {compiles_s:.1g} s"
+        return replace(stays, why=why)
+
+
+def _or_by_xla(
+    graph: Found, chunk: Chunk, *, hopeless_s: float, clock: Callable[[], float]
+) -> Found:
+    """What is measured as a graph or, if that is faster, the same by XLA."""
+    try:
+        compiled = graph.built.compiled("xla")
+        xla = _time(compiled.engine, chunk, hopeless_s=hopeless_s, clock=clock)
+        if xla.step_s < graph.step_s:
+            # What it cannot compile of an evaluation shows here, before the choice is kept.
+            compiled.engine.evaluate([chunk])
+    except Exception as error:
+        log.info("XLA cannot compile this model", exc_info=error)
+        return replace(graph, why=f"{graph.why}; XLA cannot compile it")
+    why = f"{graph.why}, {_ms(xla.step_s)} by XLA"
     if xla.step_s < graph.step_s:
         return Found(built=compiled, step_s=xla.step_s, why=why)
-    return Found(built=built, step_s=graph.step_s, why=why)
+    return replace(graph, why=why)
 
 
 def _pays(costs_s: float, *, run_s: float) -> bool:
