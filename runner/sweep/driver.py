@@ -187,10 +187,6 @@ class Sweep:
             record.status, Interrupted.exit_code
         )
 
-    def _coming(self) -> Iterator[Trial]:
-        """What has not come to an end, one after the other."""
-        yield from self.record.of_status("waiting")
-
     def close(self) -> None:
         """Lets go of what it holds open, however it ended; what was at work then has stopped."""
         self.observer.closed()
@@ -200,6 +196,10 @@ class Sweep:
                 trial.status = "stopped"
             with suppress(UserError):
                 self._write()
+
+    def _coming(self) -> Iterator[Trial]:
+        """What has not come to an end, one after the other."""
+        yield from self.record.of_status("waiting")
 
     def _is_same(self) -> bool:
         """Whether the earlier launch composed its trials of the same configs."""

@@ -90,11 +90,6 @@ class Pool(Generic[T]):
                     return
                 self._attend(running, watcher)
 
-    def stop(self, process: Any) -> None:
-        """Asks one to save and stop."""
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGTERM)
-
     def _fill(self, running: list[_Process[T]], tasks: Iterator[T], watcher: Watcher[T]) -> None:
         while len(running) < self.jobs and not self.signals:
             task = next(tasks, None)
@@ -156,7 +151,7 @@ class Pool(Generic[T]):
         """Asks it to save and stop, in the time that there is for that."""
         process.why = reason
         process.deadline = self.clock() + GRACE_S
-        self.stop(process.handle)
+        _ask_to_stop(process)
 
     def _bury(self, running: list[_Process[T]], process: _Process[T], watcher: Watcher[T]) -> None:
         running.remove(process)
@@ -176,7 +171,7 @@ class Pool(Generic[T]):
             yield
         finally:
             for process in running:
-                self.stop(process.handle)
+                _ask_to_stop(process)
             ends = time.monotonic() + GRACE_S
             for process in running:
                 process.handle.join(max(0.0, ends - time.monotonic()))
@@ -190,7 +185,7 @@ class Pool(Generic[T]):
         def pass_on(number: int, frame: FrameType | None) -> None:
             self.signals.append(signal.Signals(number).name)
             for process in running:
-                self.stop(process.handle)
+                _ask_to_stop(process)
                 if len(self.signals) > 1:
                     process.deadline = self.clock() + GRACE_S
                     process.why = process.why or "stopped at once"
@@ -208,6 +203,12 @@ class Pool(Generic[T]):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _ask_to_stop(process: _Process[Any]) -> None:
+    """It saves first."""
+    with suppress(ProcessLookupError):
+        os.kill(process.handle.pid, signal.SIGTERM)
 
 
 @contextmanager
