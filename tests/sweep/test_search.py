@@ -576,6 +576,22 @@ def test_other_launchers_get_batches(workdir: Path) -> None:
     assert batches == [(4, 0), (2, 4)]
 
 
+def test_what_another_launcher_did_not_begin_when_it_was_stopped_is_left(workdir: Path) -> None:
+    lab, job = Lab(space(*SPACE), "sweep.jobs=4"), SimpleNamespace(exit_code=0)
+
+    def launch(overrides: Sequence[Sequence[str]], initial_job_idx: int) -> None:
+        finish(lab.sweep.record.of_status("running")[0], 0.5, ["validation/accuracy"])
+        job.exit_code = 75  # The second one was asked to stop before it had begun.
+
+    launcher: Any = SimpleNamespace(launch=launch)
+    lab.sweep.begin()
+    plugins._hand_over(lab.sweep, launcher, job)
+    assert lab.sweep.finish() == 75
+    lab.sweep.close()
+    statuses = [trial.status for trial in lab.sweep.record.trials]
+    assert statuses == ["finished", "waiting", "waiting", "waiting"]
+
+
 # --- the command ------------------------------------------------------------------------------------------
 
 TINY = ("model.hidden=[8]", "phases.train.until.epochs=1")

@@ -35,6 +35,8 @@ class Bad(Callback):
         match self.how:
             case "crashes":
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "leaves":
+                os._exit(0)
             case "raises":
                 raise RuntimeError("a bug")
         return None
@@ -148,6 +150,7 @@ def test_what_is_wrong_for_all_is_told_before_anything_is_run(
     [
         ("crashes", "was killed by SIGKILL, as the system does when memory runs out"),
         ("raises", "RuntimeError: a bug"),
+        ("leaves", "left no result"),
     ],
 )
 def test_a_trial_that_fails_touches_no_other(
