@@ -34,6 +34,8 @@ _PLUGINS = [
 _CHOSEN = {"sweeper": "grid", "launcher": "isolated"}
 """The member of each group that is chosen unless another one is."""
 _HOME = "<run>"
+_ids: dict[tuple[str, ...], str] = {}
+"""What was found in this launch, which asks again for every path that has the id in it."""
 _READS_AS_ONE = "is text that reads as an interpolation; write it in another way"
 _SAY_SO = "say so on the command line: "
 _GROUPS = "$APP_CONFIG_GROUPS"
@@ -82,6 +84,7 @@ def register() -> None:
     they also hold for a run's saved config, which is launched without that file.
     """
     forget()
+    _ids.clear()
     foreign.register()
     register_resolvers()
     node = HydraConf(
@@ -161,11 +164,13 @@ def experiment_of(config: DictConfig) -> Experiment:
 
 def id_of(config: DictConfig) -> str:
     """The run's id, from what determines its result."""
-    config = job_part(config).copy()
-    OmegaConf.set_readonly(config, False)
+    config = job_part(config)
     # The id is part of the default run directory, which must not be part of the id.
     OmegaConf.update(config, "run.dir", _HOME, force_add=True)
-    return run_id(experiment_of(config), home=_HOME)
+    content = (repr(OmegaConf.to_container(config)), *additions())
+    if content not in _ids:
+        _ids[content] = run_id(experiment_of(config), home=_HOME)
+    return _ids[content]
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

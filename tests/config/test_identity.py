@@ -8,9 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from runner.api import launch
+from runner.config import hydra
 from runner.config.compose import compose
 from runner.config.hydra import id_of
 from runner.targets import allowing
@@ -192,3 +195,13 @@ def test_the_same_in_another_process_and_directory(plain: str, workdir: Path) ->
             text=True,
         )
         assert (done.stdout, done.stderr) == (f"{plain}\n", "")
+
+
+def test_a_launch_finds_its_id_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many paths have it in them: each time costs as much as all the rest of the config."""
+    find = Mock(wraps=hydra.run_id)
+    monkeypatch.setattr(hydra, "run_id", find)
+    config = compose(["seed=4711"])
+    launched = launch(hydra.job_part(config), config.hydra, [])
+    assert launched.id in launched.experiment.checkpoint.directory
+    assert find.call_count == 1
