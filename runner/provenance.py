@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from runner.config import Experiment
@@ -78,7 +78,8 @@ def _names(value: Any) -> set[str]:
     if not is_dataclass(value):
         return set()
     kind = type(value)
-    return {f"{kind.__module__}.{kind.__qualname__}"} | _names(vars(value))
+    given = {field.name: getattr(value, field.name) for field in fields(value)}
+    return {f"{kind.__module__}.{kind.__qualname__}"} | _names(given)
 
 
 def _git(*arguments: str) -> str | None:
