@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import logging
 import time
@@ -178,7 +179,8 @@ def _or_by_xla(
         xla = _time(compiled.engine, chunk, hopeless_s=hopeless_s, clock=clock)
         if xla.step_s < graph.step_s:
             # What it cannot compile of an evaluation shows here, before the choice is kept.
-            compiled.engine.evaluate([chunk])
+            for split in compiled.plan.evaluated[:1]:
+                compiled.engine.evaluate(itertools.islice(compiled.data.evaluation(split), 1))
     except Exception as error:
         log.info("XLA cannot compile this model", exc_info=error)
         return replace(graph, why=f"{graph.why}; XLA cannot compile it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import keras
@@ -40,14 +41,16 @@ class Built:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the train phases of an experiment come to."""
+    """What the phases of an experiment come to."""
 
     num_steps: int
-    """Of all of them."""
+    """Of all train phases."""
     longest_chunk: int
     """The most steps that are read at once."""
     split: str
-    """What the first of them trains on."""
+    """What the first train phase trains on."""
+    evaluated: Sequence[str]
+    """The splits that are evaluated, the first one first."""
 
 
 def read(experiment: Experiment) -> Pipelines:
@@ -114,16 +117,22 @@ def build(experiment: Experiment, data: Pipelines, *, threads: int, compile: Com
 
 
 def _for(compile: Compile, data: Pipelines, plan: Plan) -> Pipelines:
-    """XLA compiles anew for chunks of another size, so all of them get one size.
+    """XLA compiles anew for chunks of another size, so those of training get one, and of evaluations one.
 
     It is more than 1, which XLA would treat as no dimension at all.
     """
-    return replace(data, room=max(2, plan.longest_chunk) if compile == "xla" else 0)
+    if compile != "xla":
+        return data
+    evaluated = [data.evaluated_at_once(split) for split in plan.evaluated]
+    return replace(
+        data, room=max(2, plan.longest_chunk), evaluation_room=max([2, *evaluated]), _passes={}
+    )
 
 
 def plan_of(experiment: Experiment, data: Pipelines) -> Plan:
-    """What the train phases come to with these data."""
+    """What the phases come to with these data."""
     num_steps, longest, splits = 0, 0, []
+    evaluated: list[str] = []
     for phase in experiment.phases.values():
         if isinstance(phase, Train):
             epochs = data.epochs(phase.data)
@@ -131,7 +140,13 @@ def plan_of(experiment: Experiment, data: Pipelines) -> Plan:
             longest = max(longest, min(last, data.max_chunk))
             num_steps += last
             splits.append(phase.data)
-    return Plan(num_steps=num_steps, longest_chunk=longest, split=next(iter(splits), "train"))
+        evaluated += phase.evaluates() if phase.trains else phase.splits()
+    return Plan(
+        num_steps=num_steps,
+        longest_chunk=longest,
+        split=next(iter(splits), "train"),
+        evaluated=evaluated,
+    )
 
 
 def _load(experiment: Experiment) -> dict[str, Source]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ import tensorflow as tf
 from tensorflow.random import Algorithm
 
 from runner import run
+from runner.choice import _Time
 from runner.data import ArraySource
 from runner.data.pipeline import Pipelines, chunk_spec
-from runner.engine.engine import Engine
+from runner.engine.engine import Chunk, Engine
 from runner.errors import ConfigError
 from runner.tasks.steps import SupervisedSteps
 
@@ -201,6 +202,29 @@ def test_xla_sees_chunks_of_one_size_and_does_not_count_the_room() -> None:
     assert roomy.bits() == tight.bits()
     assert int(roomy.optimizer.iterations) == 9
     assert len({len(one["x"]) for one in roomy.data.evaluation("train")}) == 1
+
+
+def test_xla_sees_evaluations_of_one_size(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of whatever split, and of the trial by which XLA is chosen: it compiles for each size anew."""
+    sizes: list[int] = []
+    evaluate = Engine.evaluate
+
+    def watched(engine: Engine, chunks: Iterable[Chunk]) -> dict[str, float]:
+        gathered = list(chunks)
+        if engine.compile == "xla":
+            sizes.extend(len(chunk["weight"]) for chunk in gathered)
+        return evaluate(engine, gathered)
+
+    monkeypatch.setattr(Engine, "evaluate", watched)
+    monkeypatch.setattr("runner.choice._pays", lambda *_, **__: True)
+    times = {"graph": 2.0, "xla": 1.0}
+    monkeypatch.setattr(
+        "runner.choice._time",
+        lambda engine, *_, **__: _Time(one_s=1.0, step_s=times[engine.compile]),
+    )
+    run("model.hidden=[8]", "phases.train.until={steps: 4, epochs: null}")
+    assert len(sizes) == 3
+    assert len({*sizes}) == 1
 
 
 def test_random_layers_draw_by_the_generator_that_is_fast_where_they_are_compiled() -> None:

@@ -43,6 +43,8 @@ class Pipelines:
     """The most batches in a chunk."""
     room: int = 0
     """The batches that a chunk of training has room for at least: XLA compiles anew for each size."""
+    evaluation_room: int = 0
+    """The same of an evaluation."""
     _whole: dict[str, Chunk | None] = field(default_factory=dict, repr=False, compare=False)
     """By split, all examples, where they are small enough to stay with TensorFlow."""
     _passes: dict[str, list[Chunk]] = field(default_factory=dict, repr=False, compare=False)
@@ -76,6 +78,7 @@ class Pipelines:
         """
         source = self.sources[split]
         num_batches = self.epochs(split).end(1)
+        room = max(self.evaluation_room, self.evaluated_at_once(split))
         starts = range(0, num_batches, self.max_chunk)
         spans = [(start, min(start + self.max_chunk, num_batches)) for start in starts]
 
@@ -86,11 +89,15 @@ class Pipelines:
             return positions < len(source)
 
         if split not in self._passes:
-            chunks = self._chunks(split, spans, rows, real, room=spans[0][1])
+            chunks = self._chunks(split, spans, rows, real, room=room)
             if self._examples(split) is None:
                 return chunks
             self._passes[split] = list(chunks)
         return iter(self._passes[split])
+
+    def evaluated_at_once(self, split: str) -> int:
+        """The most batches in a chunk of an evaluation."""
+        return min(self.epochs(split).end(1), self.max_chunk)
 
     def _chunks(
         self,
