@@ -22,8 +22,9 @@ def resolved(config: DictConfig, *, run: str) -> dict[str, Any]:
         config: one that is known to be right.
         run: the id of the run: it counts in values of the environment, and so is not found again here.
     """
+    job = job_part(config)
     with _resolving(lambda *_: FROM_ENVIRONMENT, run=run):
-        return {str(key): _value(job_part(config), key) for key in job_part(config)}
+        return {str(key): _value(job, key) for key in job}
 
 
 @contextmanager
