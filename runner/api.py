@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from runner.config.compose import compose, plain_errors
 from runner.config.hydra import check_place, experiment_of, id_of, job_part
@@ -18,7 +17,6 @@ from runner.preflight import with_real_paths
 from runner.results import Result
 from runner.rundir import RunDirectory
 from runner.session import Launch
-from runner.session import recall as recall_session
 from runner.session import run as run_session
 from runner.targets import allowing
 
@@ -43,21 +41,7 @@ def run(
         UserError: see `runner.errors`.
     """
     with allowing(allow):
-        return run_session(_described(compose(overrides), overrides), _shown(observer))
-
-
-def recall(*overrides: str, observer: SessionObserver | None = None) -> Result | None:
-    """The result of the experiment that the overrides describe if it is finished, else None.
-
-    None too where the config declares a sweep, which is more than one experiment.
-
-    Raises:
-        UserError: see `runner.errors`.
-    """
-    config = compose(overrides)
-    if config.hydra.mode is RunMode.MULTIRUN:
-        return None
-    return recall_session(_described(config, overrides), _shown(observer))
+        return run_session(launch_of(compose(overrides), overrides), _shown(observer))
 
 
 def evaluate(
@@ -96,7 +80,7 @@ def evaluate(
             checkpoints=place.checkpoints(record) if record else None,
         )
         numerics = record.numerics if record else {}
-        described = replace(_described(config, overrides), numerics=numerics)
+        described = replace(launch_of(config, overrides), numerics=numerics)
         return run_session(described, _shown(observer))
 
 
@@ -126,7 +110,7 @@ def resume(
 
     with allowing(allow):
         config, resumption = resumption_of(Path(directory), overrides)
-        described = _described(config, overrides)
+        described = launch_of(config, overrides)
         return run_session(
             replace(described, id=resumption.run, resumption=resumption), _shown(observer)
         )
@@ -176,11 +160,11 @@ def _do_part(plan: Plan, number: int, observer: SessionObserver) -> None:
     part = plan.parts[number]
     if number == 0:
         overrides = RunDirectory(plan.run).overrides()
-        described = _described(plan.config(), overrides)
+        described = launch_of(plan.config(), overrides)
     else:
         overrides = part.overrides
         config, resumption = resumption_of(plan.directory, overrides)
-        described = replace(_described(config, overrides), resumption=resumption)
+        described = replace(launch_of(config, overrides), resumption=resumption)
     numerics = plan.record.numerics
     described = replace(described, id=plan.record.id, numerics=numerics, until=part.until)
     try:
@@ -198,17 +182,24 @@ def launch(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Launc
     with plain_errors(overrides):
         experiment = experiment_of(config)
         check_place(experiment.run, hydra)
+        node = OmegaConf.create({"hydra": hydra})
+        with read_write(node.hydra):  # As Hydra does when it starts a job.
+            node.hydra.runtime.output_dir = str(Path(experiment.run.dir).absolute())
         return Launch(
             experiment=with_real_paths(experiment),
             id=id_of(config),
             config=config,
             overrides=overrides,
-            hydra=OmegaConf.create({"hydra": hydra}),
+            hydra=node,
         )
 
 
-def _described(config: DictConfig, overrides: Sequence[str]) -> Launch:
-    """What a config with Hydra's own node describes."""
+def launch_of(config: DictConfig, overrides: Sequence[str]) -> Launch:
+    """What a config with Hydra's own node describes, ready to run.
+
+    Raises:
+        ConfigError: with every problem that was found.
+    """
     return launch(job_part(config), config.hydra, list(overrides))
 
 

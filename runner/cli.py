@@ -8,11 +8,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from runner.errors import ConfigError, UserError, suggestion
 from runner.redaction import redacted
 from runner.targets import additions, allowing
+
+if TYPE_CHECKING:
+    from runner.session import Launch
 
 _INTERRUPTED = 130
 _COLLECTED_EVERY = 100_000
@@ -86,14 +89,47 @@ def _command(arguments: Sequence[str]) -> Callable[[Sequence[str]], int]:
 
 
 def _launch(arguments: Sequence[str]) -> int:
-    """Hands the command line to Hydra, which composes and runs once, or once for every trial."""
+    """Runs what the overrides describe."""
     if list(arguments) in (["--help"], ["-h"]):
         from runner.config.hydra import help_text
 
         print(help_text(), end="")
         return 0
-    if _is_finished(arguments):
-        return 0
+    single = _single(arguments)
+    if single is None:
+        return _launch_by_hydra(arguments)
+    from runner import session
+    from runner.report import for_terminal
+
+    session.run(single, for_terminal())
+    return 0
+
+
+def _single(arguments: Sequence[str]) -> Launch | None:
+    """The one run that is asked for, or None where Hydra has more to do than that.
+
+    It would compose twice before it calls the runner, which takes a quarter of a second.
+
+    Raises:
+        ConfigError: what is asked for is wrong.
+    """
+    from runner import api
+    from runner.config.compose import compose
+    from runner.config.hydra import has_more_to_do
+
+    if any(argument.startswith("-") or "hydra" in argument for argument in arguments):
+        return None
+    try:
+        config = compose(arguments)
+        return None if has_more_to_do(config.hydra) else api.launch_of(config, arguments)
+    except ConfigError:
+        if any(mark in argument for argument in arguments for mark in ",("):
+            return None  # Values to sweep over, if the config says that it is a sweep.
+        raise
+
+
+def _launch_by_hydra(arguments: Sequence[str]) -> int:
+    """Hands the command line to Hydra, which composes and runs once, or once for every trial."""
     # Hydra would print its own errors and leave with 1; with this, they reach `plain_errors`.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     import hydra
@@ -113,26 +149,6 @@ def _launch(arguments: Sequence[str]) -> int:
         )
         main(job)()
     return job.exit_code
-
-
-def _is_finished(arguments: Sequence[str]) -> bool:
-    """Tells the result of a finished run, without what Hydra does to start a job: composing twice, first.
-
-    Raises:
-        ConfigError: what is asked for is wrong.
-    """
-    from runner import api
-
-    if any(argument.startswith("-") or "hydra" in argument for argument in arguments):
-        return False
-    try:
-        return api.recall(*arguments) is not None
-    except ConfigError:
-        if any(mark in argument for argument in arguments for mark in ",("):
-            return False  # Values to sweep over, if the config says that it is a sweep.
-        raise
-    except UserError:  # The launch can say more of it, or mend it.
-        return False
 
 
 class Job:

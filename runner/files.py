@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from runner.errors import UserError
+from runner.errors import ConfigError, UserError
 
 
 class UnwritableError(UserError):
@@ -69,6 +69,20 @@ def make_directory(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing:
         sync_directory(folder.parent)
+
+
+def make_directory_for(key: str, path: Path) -> None:
+    """Makes the directory that a key of the config names, unless it is there.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    try:
+        make_directory(path)
+    except OSError as error:
+        raise ConfigError(
+            f"{key}={path}: cannot be created ({error.strerror}); give another directory"
+        ) from error
 
 
 def nearest_directory(path: Path) -> Path:

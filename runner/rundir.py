@@ -71,7 +71,7 @@ class RunDirectory:
                 )
             sittings = [Sitting(**sitting) for sitting in content.pop("sittings")]
             return RunRecord(**content, sittings=sittings)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise RunDirectoryError(f"{path} cannot be read: {error.strerror}") from error

@@ -22,6 +22,7 @@ from runner.config import Experiment
 from runner.config.resolved import resolved
 from runner.engine.spec import available_cores
 from runner.errors import ConfigError
+from runner.files import make_directory_for
 from runner.interrupt import StopRequest, duration_s
 from runner.observer import SessionObserver
 from runner.preflight import check_outside_world
@@ -71,11 +72,12 @@ def run(launch: Launch, observer: SessionObserver) -> Result:
     recalled = _recall(launch, directory, observer)
     if recalled is not None:
         return recalled
+    make_directory_for("run.dir", directory.path)
     try:
         directory.check_own()
         check_outside_world(launch.experiment)
     except ConfigError:
-        directory.remove_if_empty()  # Hydra makes it before it calls the runner.
+        directory.remove_if_empty()
         raise
     with (
         directory.locked(also=_shared_lock(launch), notify=observer.waiting),
@@ -84,17 +86,6 @@ def run(launch: Launch, observer: SessionObserver) -> Result:
         _mend(launch, directory)
         # Another runner may have finished it while this one was waiting to look.
         return _recall(launch, directory, observer) or _sit(launch, directory, observer)
-
-
-def recall(launch: Launch, observer: SessionObserver) -> Result | None:
-    """The result of a run that was finished before; None, and nothing is done, if there is none.
-
-    Raises:
-        UserError: as for ``run``.
-    """
-    if launch.experiment.run.fresh:
-        return None
-    return _recall(launch, RunDirectory(Path(launch.experiment.run.dir)), observer)
 
 
 def _shared_lock(launch: Launch) -> Path | None:

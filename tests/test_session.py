@@ -22,9 +22,10 @@ import yaml
 
 from runner import Result, evaluate, quiet, run
 from runner import cli as command_line
-from runner.api import recall
 from runner.checkpoint.manifest import read_manifest
 from runner.checkpoint.snapshot import Snapshots
+from runner.config.compose import compose
+from runner.config.hydra import has_more_to_do
 from runner.errors import CheckpointError, ConfigError, NameTakenError, UserError
 from runner.files import UnwritableError
 from runner.interrupt import StopRequest
@@ -328,17 +329,36 @@ def test_help_is_what_hydra_would_show(process: Callable[..., Any]) -> None:
     assert [line for line in shown.out.splitlines() if line] == lines
 
 
-def test_a_sweep_that_a_config_declares_is_not_taken_for_its_base_run(workdir: Path) -> None:
-    run(*TINY)
-    assert recall(*TINY) is not None
-    assert recall(*TINY, "hydra.mode=MULTIRUN") is None
+@pytest.mark.parametrize(
+    "argument",
+    ["seed=1,2", "seed=range(3)", "hydra.mode=MULTIRUN", "-m", "--cfg=job", "hydra.verbose=true"],
+)
+def test_what_is_more_than_one_run_is_left_to_hydra(argument: str, workdir: Path) -> None:
+    assert command_line._single([*TINY, argument]) is None
 
 
-def test_values_to_sweep_over_are_left_to_hydra_and_what_is_wrong_is_told(workdir: Path) -> None:
-    assert not command_line._is_finished(["seed=1,2"])
-    assert not command_line._is_finished(["seed=range(3)"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        "hydra.mode=MULTIRUN",
+        "hydra.job.chdir=true",
+        "hydra.output_subdir=.hydra",
+        "hydra/job_logging=default",
+        "+hydra.job.env_set.A=b",
+        "+hydra.callbacks.own._target_=own.Callback",
+    ],
+)
+def test_what_a_config_asks_of_hydra_is_left_to_it(more: str, workdir: Path) -> None:
+    assert not has_more_to_do(compose(TINY).hydra)
+    assert has_more_to_do(compose([*TINY, more]).hydra)
+
+
+def test_a_single_run_is_described_without_hydra_or_told_to_be_wrong(workdir: Path) -> None:
+    single = command_line._single(TINY)
+    assert single is not None
+    assert single.hydra.hydra.runtime.output_dir == str(workdir / single.experiment.run.dir)
     with pytest.raises(ConfigError, match=r"sed=3: no such key"):
-        command_line._is_finished(["sed=3"])
+        command_line._single(["sed=3"])
 
 
 def test_a_trial_of_a_sweep_is_the_run_it_would_be_alone(

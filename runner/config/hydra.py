@@ -10,6 +10,7 @@ from typing import Any
 
 from hydra.conf import HelpConf, HydraConf, JobConf, RunDir, SweepDir
 from hydra.core.config_store import ConfigStore
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
@@ -20,6 +21,7 @@ from runner.config.identity import run_id
 from runner.config.problems import already_told, join
 from runner.config.schema import NAME_OF_RUNS, Experiment, RunSpec, is_name_of_runs, load
 from runner.errors import ConfigError
+from runner.files import make_directory_for
 from runner.redaction import remember
 from runner.targets import additions, allowing, forget
 
@@ -118,6 +120,13 @@ def _default(entry: dict[str, str]) -> dict[str, str]:
         name: "none" if name.endswith("_logging") else _CHOSEN.get(name, entry[name])
         for name in entry
     }
+
+
+def has_more_to_do(hydra: DictConfig) -> bool:
+    """Whether Hydra's own node asks it for more than to call the runner once."""
+    around = [hydra.callbacks, hydra.job.env_set, hydra.job.chdir, hydra.output_subdir]
+    logging = [hydra.verbose, hydra.job_logging.get("root"), hydra.hydra_logging.get("root")]
+    return hydra.mode is RunMode.MULTIRUN or any((*around, *logging))
 
 
 def task_overrides(hydra: DictConfig) -> list[str]:
@@ -252,14 +261,8 @@ def _checked_run_dir(config: DictConfig) -> str:
     """The run directory, once the config is known to be right: Hydra creates what this returns."""
     run = experiment_of(config).run
     check_place(run, config.hydra)
-    directory = run.dir
-    try:
-        Path(directory).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"run.dir={directory}: cannot be created ({error.strerror}); give another directory"
-        ) from error
-    return directory
+    make_directory_for("run.dir", Path(run.dir))
+    return run.dir
 
 
 _RESOLVERS: dict[str, Callable[[DictConfig], str]] = {
