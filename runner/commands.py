@@ -36,7 +36,7 @@ def resume(arguments: Sequence[str]) -> int:
     from runner.api import resume as resume_run
 
     parser = _parser("resume", "Go on from a run's saved config; the overrides hold from here on.")
-    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value")
     given = parser.parse_intermixed_args(arguments)
     resume_run(find_run(given.run), *given.overrides)
     return 0
@@ -48,7 +48,7 @@ def evaluate(arguments: Sequence[str]) -> int:
 
     parser = _parser("evaluate", "Evaluate a checkpoint of a saved run.")
     parser.add_argument("--checkpoint", metavar="latest|best|N")
-    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value")
     given = parser.parse_intermixed_args(arguments)
     evaluate_run(find_run(given.run), *given.overrides, checkpoint=given.checkpoint)
     return 0
