@@ -9,12 +9,12 @@ import keras
 import tensorflow as tf
 
 from runner.config import Experiment
-from runner.data import Head, Source, validate
+from runner.data import load
 from runner.data.pipeline import Pipelines, chunk_limit, chunk_spec
 from runner.engine import numerics
 from runner.engine.engine import Engine
 from runner.engine.spec import Compile
-from runner.errors import ConfigError, Invalid
+from runner.errors import ConfigError
 from runner.inventory import Inventory
 from runner.phases import Train
 from runner.state import State
@@ -61,7 +61,7 @@ def read(experiment: Experiment) -> Pipelines:
         DataError: the data cannot be had.
     """
     numerics.apply(experiment.engine, seed=experiment.seed)
-    sources = _load(experiment)
+    sources = load(experiment.data)
     spec = chunk_spec(sources["train"], batch_size=experiment.data.batch_size)
     return Pipelines(
         sources=sources,
@@ -147,17 +147,6 @@ def plan_of(experiment: Experiment, data: Pipelines) -> Plan:
         split=next(iter(splits), "train"),
         evaluated=evaluated,
     )
-
-
-def _load(experiment: Experiment) -> dict[str, Source]:
-    try:
-        sources = experiment.data.load()
-        validate(sources, experiment.data)
-    except Invalid as error:
-        raise ConfigError(f"data.{error}") from error
-    if experiment.data.limit is not None:
-        sources["train"] = Head(sources["train"], experiment.data.limit)
-    return sources
 
 
 def _model(experiment: Experiment, spec: dict[str, tf.TensorSpec]) -> keras.Model:

@@ -30,6 +30,8 @@ class Sitting:
     """The checkpoint it started from."""
     changed_sources: list[str] = field(default_factory=list)
     """Files that differ from the sitting before."""
+    data: dict[str, str] = field(default_factory=dict)
+    """A hash of each part of the data; see `runner.data.digests`."""
     not_identical: list[str] = field(default_factory=list)
     """Why this sitting's bits may not be those of the run's first sitting; see `runner.numerics`."""
     set_aside: dict[str, str] = field(default_factory=dict)
@@ -47,6 +49,8 @@ class Sitting:
     def __post_init__(self) -> None:
         if not all(isinstance(override, str) for override in self.overrides):
             raise ValueError(f"overrides are {self.overrides!r}")
+        if not isinstance(self.data, dict):
+            raise ValueError(f"data is {self.data!r}")
         for change in self.changes:
             change_from_json(change)
 

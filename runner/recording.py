@@ -72,11 +72,20 @@ def checkpoint_place(experiment: Experiment) -> str:
     return str(Path(experiment.checkpoint.directory).absolute()) if is_outside else place
 
 
-def compare_numerics(record: RunRecord, present: dict[str, Any]) -> None:
-    """Keeps to what the first sitting chose, and tells of what cannot be kept to."""
+def compare(record: RunRecord, present: dict[str, Any], *, data: dict[str, str]) -> None:
+    """Keeps to what the first sitting chose, and tells of what cannot be kept to, and of other data.
+
+    Args:
+        present: the numerics of this process; see `runner.numerics`.
+        data: a hash of each part; see `runner.data.digests`.
+    """
     record.numerics = record.numerics or present
     reasons = numerics.differences(record.numerics, present)
-    record.sittings[-1].not_identical = reasons
+    sitting = record.sittings[-1]
+    before = next((one.data for one in reversed(record.sittings[:-1]) if one.data), data)
+    if not any(change["key"].partition(".")[0] == "data" for change in sitting.changes):
+        reasons += numerics.differences({"data": before}, {"data": data})
+    sitting.data, sitting.not_identical = data, reasons
     for reason in reasons:
         log.warning("not bit-identical to the run so far because %s", reason)
 

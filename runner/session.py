@@ -20,6 +20,7 @@ from runner import numerics, provenance, quiet
 from runner.checkpoint.manifest import read_manifests
 from runner.config import Experiment
 from runner.config.resolved import resolved
+from runner.data import digests
 from runner.engine.spec import available_cores
 from runner.errors import ConfigError
 from runner.files import make_directory_for
@@ -27,7 +28,7 @@ from runner.interrupt import StopRequest, duration_s
 from runner.observer import SessionObserver
 from runner.preflight import check_outside_world
 from runner.record import RunRecord, rebuilt
-from runner.recording import Recording, checkpoint_place, compare_numerics, enter_sitting, keep_code
+from runner.recording import Recording, checkpoint_place, compare, enter_sitting, keep_code
 from runner.results import Result
 from runner.rundir import DamagedRecordError, RunDirectory, point_latest, shared_lock
 from runner.targets import hashes
@@ -218,7 +219,7 @@ def _work(
         compile, threads = built.engine.compile, built.threads
         spec = experiment.engine
         described = numerics.describe(spec, compile=compile, threads=threads, devices=devices())
-        compare_numerics(record, described)
+        compare(record, described, data=digests(built.data.sources))
         worker = Worker(
             experiment, built, directory=directory, record=record, observer=observer, stop=stop
         )

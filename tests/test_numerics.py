@@ -7,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from runner import numerics, run
+from runner import numerics, resume, run
 from runner.checkpoint.manifest import read_manifests
 from runner.engine import EngineSpec
 from runner.engine.spec import available_cores
+from tests.observers import Stop, StopAt
 
 TINY = ("engine.limit_steps=3", "run.dir=here")
 
@@ -117,3 +119,24 @@ def interrupted(workdir: Path) -> Callable[..., dict[str, Any]]:
         return content
 
     return make
+
+
+def test_data_that_changed_under_a_run_are_told(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, values in {"x": np.zeros([20, 3], np.float32), "y": np.arange(20) % 2}.items():
+        np.save(workdir / f"{name}.npy", values)
+    arrays = ("data=arrays", "data.x=x.npy", "data.y=y.npy", "data.shape=[3]", "data.outputs=2")
+    command = (*TINY, *arrays, "tracking.log_every.steps=1")
+    monkeypatch.setattr("runner.phases.train._CALL_S", 0.0)
+    for ones in (0, 1, 1):
+        np.save(workdir / "y.npy", np.arange(20) % 2 ^ ones)
+        with pytest.raises(Stop):
+            run(*command, observer=StopAt(1))
+    sittings = json.loads((workdir / "here/run.json").read_text())["sittings"]
+    told = [[line.partition(" ")[0] for line in one["not_identical"]] for one in sittings]
+    assert told == [[], ["data.train", "data.validation", "data.test"], []]
+    resume("here", "data.limit=4")
+    sittings = json.loads((workdir / "here/run.json").read_text())["sittings"]
+    assert sittings[-1]["not_identical"] == []
+    assert sittings[-1]["data"] != sittings[-2]["data"]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -299,6 +300,25 @@ def test_other_code_begins_another_one(own_model: Path) -> None:
     assert second.directory != first.resolve()
     assert listen.matters == ["code behind the config: own_model.py has changed"]
     assert second.is_identical
+
+
+def test_other_data_begin_another_one(workdir: Path) -> None:
+    np.save(workdir / "x.npy", np.arange(60, dtype=np.float32).reshape(20, 3))
+    np.save(workdir / "y.npy", np.arange(20) % 2)
+    arrays = ("data=arrays", "data.x=x.npy", "data.y=y.npy", "data.shape=[3]", "data.outputs=2")
+    run(*arrays, *(one for one in LINEAR if "own" not in one and "limit" not in one))
+    assert reproduce("here").is_identical
+    np.save(workdir / "y.npy", np.arange(20) % 2 ^ 1)
+    listen = Listen()
+    assert not reproduce("here", observer=listen).is_identical
+    assert [line.partition(" is ")[0] for line in listen.matters] == [
+        "data.train",
+        "data.validation",
+        "data.test",
+    ]
+    (workdir / "y.npy").unlink()
+    with pytest.raises(ConfigError, match=r"data\.y=y\.npy"):
+        reproduce("here")
 
 
 def test_code_that_no_revision_held_then_nor_now(own_model: Path) -> None:

@@ -17,11 +17,12 @@ Nothing here imports NumPy, TensorFlow, Keras or scikit-learn before ``load()`` 
 """
 
 from runner.data.arrays import Arrays, Files
+from runner.data.digest import digests
 from runner.data.digits import Digits
 from runner.data.images import KerasImages
 from runner.data.pydoc import Pydoc
 from runner.data.source import ArraySource, Examples, Head, Rows, Source
-from runner.data.spec import SPLITS, Data, Split, validate
+from runner.data.spec import SPLITS, Data, Split, load, validate
 from runner.data.tables import BreastCancer, Diabetes
 
 __all__ = [
@@ -40,5 +41,7 @@ __all__ = [
     "Rows",
     "Source",
     "Split",
+    "digests",
+    "load",
     "validate",
 ]

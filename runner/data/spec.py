@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from runner.data.source import ArraySource, Rows, Source
-from runner.errors import DataError, Invalid, shown
+from runner.data.source import ArraySource, Head, Rows, Source
+from runner.errors import ConfigError, DataError, Invalid, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,6 +118,23 @@ class Data(abc.ABC):
             DataError: the data cannot be had.
             Invalid: a field does not fit the data.
         """
+
+
+def load(data: Data) -> dict[str, Source]:
+    """The sources of a dataset, as far as ``limit`` lets them be used.
+
+    Raises:
+        DataError: as ``Data.load``, or a part has no examples.
+        ConfigError: a field does not fit the data.
+    """
+    try:
+        sources = data.load()
+        validate(sources, data)
+    except Invalid as error:
+        raise ConfigError(f"data.{error}") from error
+    if data.limit is not None:
+        sources["train"] = Head(sources["train"], data.limit)
+    return sources
 
 
 def validate(sources: Mapping[str, Source], data: Data) -> None:

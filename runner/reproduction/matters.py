@@ -1,4 +1,4 @@
-"""What the bits of a run could depend on besides its config and data, then and now."""
+"""What the bits of a run could depend on besides its config, then and now."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from runner import numerics, provenance, worktree
 from runner.config import Experiment
+from runner.data import Data, digests, load
 from runner.errors import shown
 from runner.phases import Train
 from runner.record import RunRecord
@@ -31,6 +32,8 @@ class Surroundings:
     """What no revision holds of it; see `runner.worktree`."""
     numerics: dict[str, Any]
     """As far as they are known before TensorFlow starts; what a run chose is taken for chosen again."""
+    data: dict[str, str]
+    """A hash of each part; see `runner.data.digests`."""
 
     def key(self, history: object) -> str:
         """Ten hexadecimal digits, the same for the same history of a run in the same surroundings.
@@ -40,17 +43,21 @@ class Surroundings:
         Args:
             history: JSON data.
         """
-        content = [history, self.sources, self.versions, self.numerics]
+        content = [history, self.sources, self.versions, self.numerics, self.data]
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
-def surroundings(experiment: Experiment, record: RunRecord) -> Surroundings:
+def surroundings(experiment: Experiment, record: RunRecord, *, data: Data) -> Surroundings:
     """What there is now for a run to be done afresh.
 
     Args:
         experiment: what the run is by now.
         record: its run.json.
+        data: what it began with.
+
+    Raises:
+        DataError, ConfigError: the data cannot be had, or do not fit.
     """
     then, sources = record.numerics, provenance.source_hashes(experiment)
     return Surroundings(
@@ -64,6 +71,7 @@ def surroundings(experiment: Experiment, record: RunRecord) -> Surroundings:
             threads=then.get("threads", 0),
             devices=then.get("devices", []),
         ),
+        data=digests(load(data)),
     )
 
 
@@ -91,6 +99,7 @@ def matters(
         *(_uncommitted(record, now) if code != now.code else []),
         *_differing(record.versions, now.versions),
         *_numerics(record, now),
+        *_data(record, now),
         *_within(record),
         *_by_the_clock(experiment),
     ]
@@ -136,6 +145,11 @@ def _numerics(record: RunRecord, now: Surroundings) -> list[str]:
     """Without versions, which are told anyway."""
     then, here = ({**one, "versions": {}} for one in (record.numerics, now.numerics))
     return numerics.differences(then, here) if record.numerics else []
+
+
+def _data(record: RunRecord, now: Surroundings) -> list[str]:
+    then = next((sitting.data for sitting in record.sittings if sitting.data), now.data)
+    return numerics.differences({"data": then}, {"data": now.data})
 
 
 def _within(record: RunRecord) -> Iterator[str]:

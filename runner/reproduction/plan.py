@@ -91,6 +91,7 @@ def plan_of(run: Path) -> Plan:
 
     Raises:
         ConfigError: there is no such run, it is not finished, or its config is not right any more.
+        DataError: its data are gone.
         RunDirectoryError: its run.json cannot be read.
     """
     run = run.resolve()
@@ -98,8 +99,9 @@ def plan_of(run: Path) -> Plan:
     if record is None:
         raise ConfigError(f"RUN={run}: no such directory with a run.json")
     _check_finished(run, record)
+    first, parts = saved_config(run), parts_of(record)
     experiment = experiment_of(saved_config(run, amendments=record.amendments))
-    now, parts, id = surroundings(experiment, record), parts_of(record), id_of(saved_config(run))
+    now, id = surroundings(experiment, record, data=experiment_of(first).data), id_of(first)
     return Plan(
         run=run,
         record=record,
