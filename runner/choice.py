@@ -1,8 +1,8 @@
 """Choosing threads and how a model is compiled, by measuring it on its own first batches.
 
 Both give other bits, so what is chosen belongs to a run's numerics: it is chosen once, stands in run.json
-and in every manifest, and is remembered beside the runs, so that a second run of one config on one
-machine does not differ from the first because a measurement was noisy.
+and in every manifest, and is remembered for the user, so that a second run of one config on one machine,
+wherever it stands, does not differ from the first because a measurement was noisy.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -179,8 +180,8 @@ def _or_by_xla(
         xla = _time(compiled.engine, chunk, hopeless_s=hopeless_s, clock=clock)
         if xla.step_s < graph.step_s:
             # What it cannot compile of an evaluation shows here, before the choice is kept.
-            for split in compiled.plan.evaluated[:1]:
-                compiled.engine.evaluate(itertools.islice(compiled.data.evaluation(split), 1))
+            split = (*compiled.plan.evaluated, compiled.plan.split)[0]
+            compiled.engine.evaluate(itertools.islice(compiled.data.evaluation(split), 1))
     except Exception as error:
         log.info("XLA cannot compile this model", exc_info=error)
         return replace(graph, why=f"{graph.why}; XLA cannot compile it")
@@ -224,6 +225,12 @@ def _time(
         return _Time(one_s=one_s, step_s=one_s)
     num_steps = max(1, min(int(chunk["last"]), int(_MEASURES_S / one_s)))
     return _Time(one_s=one_s, step_s=seconds(num_steps))
+
+
+def choices_path() -> Path:
+    """Where the user's choices stand: in the cache, by the XDG base directory specification."""
+    cache = os.environ.get("XDG_CACHE_HOME") or f"{os.environ.get('HOME', '')}/.cache"
+    return Path(cache) / "tf-runner" / "choices.jsonl"
 
 
 class Choices:

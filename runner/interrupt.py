@@ -45,6 +45,7 @@ class StopRequest:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.at_step = at_step
+        self._at_once = False
         self._signal: str | None = None
         self._notify = notify
         self._clock = clock
@@ -61,6 +62,27 @@ class StopRequest:
     def is_reached(self, step: int) -> bool:
         """Whether ``step`` is as far as it was to go, and it was not asked to stop otherwise."""
         return self._signal is None and self.at_step is not None and step >= self.at_step
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within, a signal interrupts whatever is done: there is nothing yet that would have to be saved.
+
+        Raises:
+            Interrupted: a signal came.
+        """
+        self._at_once = True
+        try:
+            self._interrupt()  # It may have come before.
+            yield
+            self._interrupt()  # What was interrupted may have gone another way.
+        finally:
+            self._at_once = False
+
+    def _interrupt(self) -> None:
+        if self._signal is not None:
+            raise Interrupted(
+                f"{self._signal}: stopped before its first step; the same command goes on"
+            )
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
@@ -84,6 +106,8 @@ class StopRequest:
         for each, handler in self._before.items():
             signal.signal(each, handler)
         self._signal = signal.Signals(number).name
+        if self._at_once:
+            self._interrupt()
         with suppress(RuntimeError):  # It may have come in the middle of printing.
             self._notify(self._signal)
 

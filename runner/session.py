@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CHOICES = Path("outputs/.choices.jsonl")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
@@ -213,7 +211,8 @@ def _work(
 
         experiment = launch.experiment
         chosen = {**launch.numerics, **record.numerics}
-        built = _built(experiment, run=record.id, chosen=chosen, notify=observer.chosen)
+        with stop.at_once():
+            built = _built(experiment, run=record.id, chosen=chosen, notify=observer.chosen)
         built.inventory.tell_python()
         messages.startup_is_over()
         compile, threads = built.engine.compile, built.threads
@@ -230,7 +229,7 @@ def _built(
     experiment: Experiment, *, run: str, chosen: Mapping[str, Any], notify: Callable[[str], None]
 ) -> Built:
     """With what was given, else as the run began if this process still can, else as is chosen now."""
-    from runner.choice import Choices, choose
+    from runner.choice import Choices, choices_path, choose
     from runner.engine.numerics import running_threads
     from runner.experiment import build, read
 
@@ -243,7 +242,7 @@ def _built(
     # Of the machine, not of this process's share: a trial of a sweep and a run alone are one config.
     cores = os.cpu_count() or 1
     here = numerics.describe(spec, compile="auto", threads=spec.threads or cores, devices=[])
-    choices = Choices(_CHOICES, run=run, machine=here, threads=threads)
+    choices = Choices(choices_path(), run=run, machine=here, threads=threads)
     if compile is not None:
         threads = choices.threads(available_cores(), compile=compile)
         return build(experiment, data, threads=threads, compile=compile)

@@ -24,6 +24,22 @@ class Done:
     err: str
 
 
+@pytest.fixture(autouse=True, scope="session")
+def common_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where the runner remembers what it chose for what tests share: not where the user's own does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def cache(
+    common_cache: None, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each test has one of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory."""

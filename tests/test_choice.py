@@ -15,7 +15,7 @@ import tensorflow as tf
 from runner import choice, evaluate, run
 from runner.checkpoint import graph
 from runner.checkpoint.spec import EVERYTHING
-from runner.choice import Choice, Choices, Found, Timed, choose, faster, fastest
+from runner.choice import Choice, Choices, Found, Timed, choices_path, choose, faster, fastest
 from runner.config import Experiment
 from runner.config.compose import compose
 from runner.config.hydra import experiment_of, job_part
@@ -231,7 +231,7 @@ def test_measuring_in_forks_leaves_no_trace_in_the_bits(tmp_path: Path) -> None:
     output: dict[str, str] = {}
     measured = bits("measured")
     chosen = json.loads((tmp_path / "measured" / "run.json").read_text())["numerics"]
-    (line,) = filter(None, (tmp_path / "outputs/.choices.jsonl").read_text().splitlines())
+    (line,) = filter(None, choices_path().read_text().splitlines())
     assert json.loads(line).items() >= {key: chosen[key] for key in ("threads", "compile")}.items()
     given = [f"engine.{key}={chosen[key]}" for key in ("threads", "compile")]
     assert bits("given", *given) == measured
@@ -345,9 +345,25 @@ def test_a_run_goes_on_as_it_was_compiled_at_first(
     run(*SMALL, *STEPS, "run.dir=here")
     content = json.loads(Path("here/run.json").read_text())
     Path("here/run.json").write_text(json.dumps({**content, "status": "running"}))
-    Path("outputs/.choices.jsonl").unlink()
+    choices_path().unlink()
     measured("graph")
     run(*SMALL, *STEPS, "run.dir=here")
     last = json.loads(Path("here/run.json").read_text())
     assert last["numerics"]["compile"] == "xla"
     assert last["sittings"][-1]["not_identical"] == []
+
+
+def test_a_run_elsewhere_is_done_as_the_first_one_was(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, measured: Callable[[str], None]
+) -> None:
+    measured("xla")
+    run(*SMALL, *STEPS, "run.dir=here")
+    measured("graph")
+    (workdir / "elsewhere").mkdir()
+    monkeypatch.chdir(workdir / "elsewhere")
+    run(*SMALL, *STEPS, "run.dir=here")
+    first, second = (
+        json.loads(path.read_text())["numerics"] for path in sorted(workdir.rglob("run.json"))
+    )
+    assert first == second
+    assert first["compile"] == "xla"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runner import run
 from runner.interrupt import Interrupted, StopRequest, duration_s
 
 
@@ -85,3 +88,37 @@ def test_a_step_is_as_far_as_it_goes() -> None:
         "step 4 is reached",
     ]
     assert StopRequest().reason(step=3) is None
+
+
+@pytest.mark.parametrize("when", ["before", "within", "unseen"])
+def test_where_nothing_has_to_be_saved_a_signal_interrupts_at_once(when: str) -> None:
+    told: list[str] = []
+    done: list[str] = []
+    stop = StopRequest(notify=told.append)
+    reason = "SIGTERM: stopped before its first step; the same command goes on"
+    with pytest.raises(Interrupted, match=reason), stop.on_signals():
+        if when == "before":
+            os.kill(os.getpid(), signal.SIGTERM)
+        with stop.at_once():
+            done.append("begun")
+            with suppress(Interrupted if when == "unseen" else KeyError):
+                os.kill(os.getpid(), signal.SIGTERM)
+                done.append("gone on")
+        done.append("left")
+    assert done == {"before": [], "within": ["begun"], "unseen": ["begun"]}[when]
+    assert told == (["SIGTERM"] if when == "before" else [])
+
+
+def test_a_signal_while_a_run_is_built_ends_it_there(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def choose(*_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("runner.choice.choose", choose)
+        with pytest.raises(Interrupted, match="SIGTERM: stopped before its first step"):
+            run("engine.limit_steps=3", "run.dir=here")
+    assert json.loads(Path("here/run.json").read_text())["status"] == "stopped"
+    assert run("engine.limit_steps=3", "run.dir=here").step == 3

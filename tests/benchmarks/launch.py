@@ -105,8 +105,10 @@ def train(overrides: Sequence[str], *, cwd: Path, until: Callable[[list[Row]], b
 
 
 def _started(arguments: Sequence[str], *, cwd: Path, stdout: Any, stderr: Any) -> subprocess.Popen:
+    # What the runner chose in another round is not known in this one.
+    environment = {**ENVIRONMENT, "XDG_CACHE_HOME": str(cwd / ".cache")}
     return subprocess.Popen(
-        [sys.executable, *arguments], cwd=cwd, env=ENVIRONMENT, stdout=stdout, stderr=stderr
+        [sys.executable, *arguments], cwd=cwd, env=environment, stdout=stdout, stderr=stderr
     )
 
 
