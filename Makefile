@@ -51,7 +51,8 @@ types: $(VENV)/installed ## check types
 	$(BIN)/python -m mypy
 
 lock: | $(BIN)/uv ## pin what pyproject.toml asks for; LOCK_ARGS=--upgrade for newer pins
-	$(COMPILE) pyproject.toml --all-extras --group build --output-file requirements.lock
+	$(COMPILE) pyproject.toml --extra dev --extra tensorboard --group build --output-file requirements.lock
+	$(COMPILE) pyproject.toml --all-extras --group build --output-file requirements-cluster.lock
 	$(COMPILE) --group build --constraints requirements.lock --no-annotate --output-file requirements-build.lock
 
 wheel: $(VENV)/installed ## build the source archive and, from it, the wheel into dist/
