@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hydra.conf import HelpConf, HydraConf, JobConf, RunDir, SweepDir
@@ -35,6 +36,8 @@ _PLUGINS = [
 """Hydra's groups, what the runner adds to them, and its class in `runner.sweep`."""
 _CHOSEN = {"sweeper": "grid", "launcher": "isolated"}
 """The member of each group that is chosen unless another one is."""
+_READ: dict[str, str] = {}
+"""What was read of the environment, by name."""
 _HOME = "<run>"
 _ids: dict[tuple[str, ...], str] = {}
 """What was found in this launch, which asks again for every path that has the id in it."""
@@ -112,6 +115,12 @@ def register_resolvers() -> None:
     for name, resolve in _RESOLVERS.items():
         resolver = partial(_resolve, resolve, additions())
         OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+def keep_environment() -> None:
+    """Has resolvers that are taken to another machine know what they have read of the environment here."""
+    resolver = partial(_from_environment, kept=dict(_READ))
+    OmegaConf.register_new_resolver("oc.env", resolver, replace=True)
 
 
 def _default(entry: dict[str, str]) -> dict[str, str]:
@@ -237,11 +246,20 @@ def _again(content: Any, key: str) -> Iterator[tuple[str, str]]:
             yield key, content
 
 
-def _from_environment(name: str, *default: Any) -> Any:
-    """As OmegaConf's own, but what it gives is told nobody."""
-    if name in os.environ:
-        remember(os.environ[name], name=name)
-    return oc.env(name, *default)
+def _from_environment(
+    name: str, *default: Any, kept: Mapping[str, str] = MappingProxyType({})
+) -> Any:
+    """As OmegaConf's own, but what it gives is told nobody.
+
+    Args:
+        kept: values from elsewhere, which come before those of this process.
+    """
+    value = kept.get(name, os.environ.get(name))
+    if value is None:
+        return oc.env(name, *default)
+    remember(value, name=name)
+    _READ[name] = value
+    return value
 
 
 def _resolve(resolve: Callable[[DictConfig], str], allow: list[str], *, _root_: DictConfig) -> str:

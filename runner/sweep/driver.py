@@ -138,6 +138,7 @@ class Sweep:
         log = self.directory / f"trial-{trial.number}.log"
         return Task(
             number=trial.number,
+            overrides=list(trial.overrides),
             launch=launch,
             log=log,
             allow=additions(),

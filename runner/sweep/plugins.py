@@ -9,9 +9,9 @@ from itertools import islice
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -22,10 +22,11 @@ from runner.config.hydra import experiment_of
 from runner.errors import ConfigError, UserError
 from runner.interrupt import Interrupted
 from runner.sweep.driver import Sweep
-from runner.sweep.objective import returned
+from runner.sweep.launcher import RunnerLauncher
+from runner.sweep.on_ray import Ray
+from runner.sweep.on_submitit import Local, Slurm
 from runner.sweep.open import opened, without_sweep
 from runner.sweep.pool import Pool
-from runner.sweep.record import Trial
 from runner.sweep.search import SearchSweep, search_spec
 from runner.sweep.space import read_space
 from runner.sweep.study import check_available
@@ -47,8 +48,8 @@ class _Sweeper(Sweeper):
 
     def _work_through(self, sweep: Sweep) -> None:
         sweep.begin()
-        if isinstance(self._launcher, Isolated):
-            _work_through(sweep)
+        if isinstance(self._launcher, RunnerLauncher):
+            self._launcher.work_through(sweep)
         else:
             _hand_over(sweep, self._launcher, self._job)
         self._job.exit_code = sweep.finish()
@@ -88,41 +89,25 @@ class Search(_Sweeper):
             self._work_through(sweep)
 
 
-class Isolated(Launcher):
+class Isolated(RunnerLauncher):
     """Each trial in a process of its own, on this machine: the default launcher."""
 
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        self._context, self._config = hydra_context, config
-        self._job: Any = task_function
-
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> Sequence[JobReturn]:
-        """For other sweepers than the runner's own: a batch is a sweep of its own."""
-        if self._job.exit_code == Interrupted.exit_code:
-            raise KeyboardInterrupt  # The batch before was asked to stop.
-        setup_globals()
-        trials = [list(overrides) for overrides in job_overrides]
-        given = [override for overrides in trials for override in overrides]
-        with opened(self._context, self._config, given=given, trials=trials) as sweep:
-            sweep.begin()
-            _work_through(sweep)
-            self._job.exit_code = max(self._job.exit_code, sweep.finish())
-        return [_returned(trial) for trial in sweep.record.trials]
+    def work_through(self, sweep: Sweep) -> None:
+        """As the runner's launchers do."""
+        pool = Pool(work, jobs=sweep.num_jobs(), timeout_s=sweep.timeout_s())
+        pool.run(sweep.tasks(), sweep)
 
 
 def register() -> None:
     """Makes the plugins known to Hydra, which takes no others than those of its own namespace."""
     known = Plugins.instance().class_name_to_class
-    for plugin in (Grid, Search, Isolated):
+    for plugin in (Grid, Search, Isolated, Ray, Slurm, Local):
         known[f"hydra_plugins.runner.{plugin.__name__}"] = plugin
-
-
-def _work_through(sweep: Sweep) -> None:
-    pool = Pool(work, jobs=sweep.num_jobs(), timeout_s=sweep.timeout_s())
-    pool.run(sweep.tasks(), sweep)
+    # After those that are installed have told Hydra what they are by default.
+    for launcher in (Ray, Slurm, Local):
+        node = {"_target_": f"hydra_plugins.runner.{launcher.__name__}", **launcher.DEFAULTS}
+        store = ConfigStore.instance()
+        store.store(group="hydra/launcher", name=launcher.NAME, node=node, provider="runner")
 
 
 def _hand_over(sweep: Sweep, launcher: Launcher, job: Any) -> None:
@@ -151,13 +136,3 @@ def _hand_over_batch(sweep: Sweep, launcher: Launcher, tasks: Sequence[Task], jo
         print(f"{type(launcher).__name__}: {how}", file=sys.stderr)
     for task in tasks:
         sweep.ended(task, how)
-
-
-def _returned(trial: Trial) -> JobReturn:
-    """A trial as Hydra's sweepers want it: with the value of the objective, or a reason."""
-    is_done = trial.status == "finished"
-    job = JobReturn(overrides=trial.overrides, working_dir=trial.run)
-    job.status = JobStatus.COMPLETED if is_done else JobStatus.FAILED
-    failure = UserError(trial.reason or trial.status)
-    job.return_value = returned(trial.values) if is_done else failure
-    return job

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ class Task:
     """A trial to be run."""
 
     number: int
+    overrides: list[str]
     launch: Launch
     log: Path
     """Where what it prints goes."""
@@ -53,15 +55,21 @@ class Failure:
 
 def work(task: Task, tell: Callable[[Any], None]) -> None:
     """Runs, resumes or recalls the trial's run, and tells of it."""
-    _print_to(task.log)
+    print_to(task.log)
     for value, name in task.secrets.items():
         remember(value, name=name)
     os.environ.update(_environment(task.launch))
+    with allowing(task.allow), telling_failures(tell):
+        session.run(task.launch, _Telling(tell))
+
+
+@contextmanager
+def telling_failures(tell: Callable[[Failure], None]) -> Iterator[None]:
+    """Tells why a trial does not come to its end, rather than raise."""
     try:
-        with allowing(task.allow):
-            session.run(task.launch, _Telling(tell))
-    except Interrupted as error:
-        tell(Failure(status="stopped", reason=str(error)))
+        yield
+    except (Interrupted, KeyboardInterrupt) as error:
+        tell(Failure(status="stopped", reason=str(error) or "interrupted"))
     except LockedError as error:
         tell(Failure(status="elsewhere", reason=str(error)))
     except UserError as error:
@@ -70,6 +78,13 @@ def work(task: Task, tell: Callable[[Any], None]) -> None:
     except BaseException as error:
         print(redacted(traceback.format_exc()), flush=True)
         tell(Failure(status="failed", reason=redacted(f"{type(error).__name__}: {error}")))
+
+
+def print_to(log: Path) -> None:
+    """Sends what this process prints, native code included, into a file."""
+    with log.open("ab") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
 
 
 class _Telling(Plain):
@@ -82,13 +97,6 @@ class _Telling(Plain):
     def row_written(self, row: Mapping[str, Any]) -> None:
         super().row_written(row)
         self._tell(Row(content=row))
-
-
-def _print_to(log: Path) -> None:
-    """Sends what this process prints, native code included, into a file."""
-    with log.open("ab") as file:
-        for stream in (1, 2):
-            os.dup2(file.fileno(), stream)
 
 
 def _environment(launch: Launch) -> dict[str, str]:

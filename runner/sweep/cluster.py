@@ -1,0 +1,156 @@
+"""Trials on other machines: a cluster is given them, and tells which of them are over.
+
+All machines see the working directory under the same path, and have the same environment. A trial
+that is over has told how it went in its run directory, so that nothing is lost with who asked for it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from runner import api, session
+from runner.config.hydra import task_overrides
+from runner.errors import ConfigError
+from runner.interrupt import StopRequest
+from runner.report.console import Plain, plain_console
+from runner.sweep.driver import Sweep
+from runner.sweep.launcher import RunnerLauncher
+from runner.sweep.trial import Failure, Task, print_to, telling_failures
+from runner.targets import additions, allowing
+
+H = TypeVar("H")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handed:
+    """What a cluster calls with the config of a trial, in a process that is the trial's own.
+
+    It is pickled, so it holds nothing that is secret.
+    """
+
+    directory: Path = field(default_factory=Path.cwd)
+    """The working directory of the sweep."""
+    logs: Path
+    """Where what trials print goes; absolute."""
+    allow: list[str] = field(default_factory=additions)
+    """Names that the config may give besides the built-in ones."""
+
+    def __call__(self, config: DictConfig) -> Failure | None:
+        """Runs, resumes or recalls the trial's run; returns why it did not come to its end."""
+        hydra: Any = HydraConfig.get()
+        told: list[Failure] = []
+        with allowing(self.allow), telling_failures(told.append):
+            os.chdir(self.directory)
+            sys.path.insert(0, str(self.directory))
+            print_to(self.logs / f"trial-{hydra.job.num}.log")
+            launch = api.launch(config, hydra, task_overrides(hydra))
+            session.run(launch, Plain(plain_console()))
+        return told[0] if told else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Over(Generic[H]):
+    """A trial that no process works on any more."""
+
+    handle: H
+    failure: Failure | None = None
+    """What it told, if it could not come to its end."""
+    lost: str | None = None
+    """How it was lost, if it could not tell either."""
+
+
+class Cluster(RunnerLauncher, Generic[H]):
+    """A launcher whose trials are known by handles."""
+
+    NAME: ClassVar[str]
+    """In ``hydra/launcher=NAME``."""
+    DEFAULTS: ClassVar[dict[str, Any]]
+    """What stands below ``hydra.launcher`` unless it is given."""
+    NEEDS: ClassVar[str]
+    """The module that it needs."""
+    EXTRA: ClassVar[str]
+    """What brings it: ``pip install 'tf-runner[EXTRA]'``."""
+    JOB: ClassVar[type[Handed]] = Handed
+    """What it calls."""
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Raises: ConfigError: what it needs is not installed."""
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        if importlib.util.find_spec(self.NEEDS) is None:
+            raise ConfigError(
+                f"hydra/launcher={self.NAME}: the package {self.NEEDS} is not installed; "
+                f"pip install 'tf-runner[{self.EXTRA}]'"
+            )
+
+    @abstractmethod
+    def begin(self, tasks: Sequence[Task], job: Handed) -> Sequence[H]:
+        """Has trials run when there is room for them."""
+
+    @abstractmethod
+    def wait(self, handles: Sequence[H]) -> Sequence[Over[H]]:
+        """Those that are over; waits a second if there are none."""
+
+    @abstractmethod
+    def cancel(self, handles: Sequence[H]) -> None:
+        """Asks trials to save and stop, and has those that wait not begin."""
+
+    def most(self, sweep: Sweep) -> int | None:
+        """How many trials it is given at once; None for all there are."""
+        return sweep.spec.jobs or sweep.batch_size()
+
+    def work_through(self, sweep: Sweep) -> None:
+        """As the runner's launchers do.
+
+        Raises:
+            ConfigError: it cannot do what is asked for.
+        """
+        if sweep.spec.trial_timeout is not None:
+            raise ConfigError(
+                f"sweep.trial_timeout={sweep.spec.trial_timeout}: only hydra/launcher=isolated "
+                f"ends what takes too long; give null with hydra/launcher={self.NAME}"
+            )
+        job = self.JOB(logs=sweep.directory.absolute())
+        tasks, running = sweep.tasks(), dict[H, Task]()
+        stop = StopRequest(notify=sweep.stopping)
+        is_cancelled = False
+        with stop.on_signals():
+            while True:
+                self._fill(running, tasks, sweep, job)
+                if not running:
+                    return
+                if sweep.is_stopping and not is_cancelled:
+                    self.cancel(list(running))
+                    is_cancelled = True
+                for over in self.wait(list(running)):
+                    _end(sweep, running.pop(over.handle), over)
+
+    def _fill(
+        self, running: dict[H, Task], tasks: Iterator[Task], sweep: Sweep, job: Handed
+    ) -> None:
+        most = self.most(sweep)
+        batch = list(islice(tasks, most and most - len(running)))
+        if not batch or sweep.is_stopping:
+            return  # A signal may have come while they were being composed.
+        running.update(zip(self.begin(batch, job), batch, strict=True))
+        for task in batch:
+            sweep.started(task)
+
+
+def _end(sweep: Sweep, task: Task, over: Over[Any]) -> None:
+    if over.failure is not None:
+        sweep.told(task, over.failure)
+    sweep.ended(task, over.lost)

@@ -1,0 +1,236 @@
+"""Slurm, by way of hydra-submitit-launcher and submitit; or the same on this machine.
+
+Slurm itself begins again what stood on a node that failed, and submitit what its time limit stopped.
+A trial whose process was killed is missed here, and submitted again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from types import FrameType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hydra.core.singleton import Singleton
+from omegaconf import DictConfig
+
+from runner.errors import UserError
+from runner.sweep.cluster import Cluster, Handed, Over
+from runner.sweep.driver import Sweep
+from runner.sweep.trial import Failure, Task
+
+if TYPE_CHECKING:
+    import submitit
+
+_WAITS_S = 1.0
+_RETRIES = 3
+"""How often a trial is submitted again that was lost; as Ray does by default."""
+_ASKS_S = 10
+_SHARED: dict[str, Any] = {
+    "submitit_folder": "${hydra.sweep.dir}/.submitit/%j",
+    "name": "${hydra.job.name}",
+    "timeout_min": 60,
+    "nodes": 1,
+    "tasks_per_node": 1,
+    "cpus_per_task": 1,
+    "gpus_per_node": None,
+    "mem_gb": None,
+    "stderr_to_stdout": False,
+}
+"""What submitit understands everywhere; null leaves it to the cluster."""
+_OF_SBATCH = (
+    *("account", "comment", "constraint", "exclude", "gres", "partition", "qos"),
+    *("cpus_per_gpu", "gpus_per_task", "mem_per_cpu", "mem_per_gpu"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limited(Handed):
+    """One that saves when submitit says that its time is nearly over, and has itself queued again."""
+
+    def __call__(self, config: DictConfig) -> Failure | None:
+        """As for all clusters."""
+        requeue, asked = signal.getsignal(signal.SIGUSR2), []
+
+        def save(number: int, frame: FrameType | None) -> None:
+            asked.append(number)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        signal.signal(signal.SIGUSR2, save)
+        failure = super().__call__(config)
+        if asked and failure is not None and failure.status == "stopped" and callable(requeue):
+            # It ends this process, or raises if there is no other time.
+            with suppress(Exception):
+                requeue(signal.SIGUSR2, None)
+        return failure
+
+
+@dataclass(eq=False)
+class Submitted:
+    """A trial in the hands of submitit."""
+
+    arguments: tuple[Any, ...]
+    job: submitit.Job[Any]
+    retries: int = 0
+
+
+class _Submitit(Cluster[Submitted]):
+    """Each trial a job of submitit's.
+
+    Args:
+        options: what stands below ``hydra.launcher``.
+    """
+
+    NEEDS = "hydra_plugins.hydra_submitit_launcher"
+    EXTRA = "submitit"
+    JOB = Limited
+    KIND: ClassVar[str]
+    """What submitit calls it."""
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+
+    def begin(self, tasks: Sequence[Task], job: Handed) -> Sequence[Submitted]:
+        """As for all clusters."""
+        self._hydra.setup(hydra_context=self._context, task_function=job, config=self._config)
+        arguments = [
+            (
+                task.overrides,
+                "hydra.sweep.dir",
+                task.number,
+                str(task.number),
+                Singleton.get_state(),
+            )
+            for task in tasks
+        ]
+        jobs = self._submit(arguments)
+        return [Submitted(*one) for one in zip(arguments, jobs, strict=True)]
+
+    def wait(self, handles: Sequence[Submitted]) -> Sequence[Over[Submitted]]:
+        """As for all clusters."""
+        over = [one for one in map(self._look, handles) if one is not None]
+        if not over:
+            time.sleep(_WAITS_S)
+        return over
+
+    def _look(self, trial: Submitted) -> Over[Submitted] | None:
+        """How a trial has ended; None if it has not, or was submitted again."""
+        from submitit.core.utils import FailedJobError, UncompletedJobError
+
+        if not trial.job.done():
+            return None
+        try:
+            return Over(handle=trial, failure=trial.job.result().return_value)
+        except FailedJobError as error:
+            return Over(handle=trial, lost=_last_line(error))
+        except UncompletedJobError as error:
+            if trial.job.state.startswith("CANCELLED"):
+                return Over(handle=trial, failure=Failure(status="stopped", reason="was cancelled"))
+            if trial.retries >= _RETRIES:
+                return Over(handle=trial, lost=f"was lost {1 + trial.retries} times: {error}")
+        trial.retries += 1
+        (trial.job,) = self._submit([trial.arguments])
+        return None
+
+    def _submit(self, arguments: Sequence[tuple[Any, ...]]) -> Sequence[submitit.Job[Any]]:
+        from submitit.core.utils import FailedSubmissionError
+
+        try:
+            jobs = self._executor.map_array(self._hydra, *zip(*arguments, strict=True))
+        except FailedSubmissionError as error:
+            raise UserError(f"hydra/launcher={self.NAME}: {_last_line(error)}") from error
+        return self._watched(jobs)
+
+    def _watched(self, jobs: Sequence[submitit.Job[Any]]) -> Sequence[submitit.Job[Any]]:
+        """The jobs, which can tell whether they are over."""
+        return jobs
+
+    @cached_property
+    def _hydra(self) -> Any:
+        """The launcher of hydra-submitit-launcher, which is what a job calls."""
+        from hydra_plugins.hydra_submitit_launcher import submitit_launcher
+
+        return getattr(submitit_launcher, f"{self.KIND.capitalize()}Launcher")(**self._options)
+
+    @cached_property
+    def _executor(self) -> submitit.AutoExecutor:
+        import submitit
+
+        options = dict(self._hydra.params)
+        folder, timeouts = options.pop("submitit_folder"), options.pop("max_num_timeout")
+        named = {
+            name if name in _SHARED else f"{self.KIND}_{name}": value
+            for name, value in options.items()
+        }
+        at_first = {f"{self.KIND}_max_num_timeout": timeouts}
+        try:
+            executor = submitit.AutoExecutor(folder=folder, cluster=self.KIND, **at_first)
+            executor.update_parameters(**named)
+        except (AssertionError, NameError, RuntimeError) as error:
+            raise UserError(f"hydra/launcher={self.NAME}: {_last_line(error)}") from error
+        return executor
+
+
+class Slurm(_Submitit):
+    """Each trial an element of an array of Slurm's jobs."""
+
+    NAME = "submitit_slurm"
+    KIND = "slurm"
+    DEFAULTS: ClassVar[dict[str, Any]] = {
+        **_SHARED,
+        # Time is no limit to a trial: it saves so many seconds before, and goes on in its next turn.
+        "signal_delay_s": 120,
+        "max_num_timeout": 1000,
+        "array_parallelism": 256,
+        **dict.fromkeys(_OF_SBATCH),
+        "additional_parameters": {},
+        "setup": None,
+    }
+
+    def cancel(self, handles: Sequence[Submitted]) -> None:
+        """As for all clusters."""
+        for trial in handles:
+            trial.job.cancel(check=False)
+
+    def _watched(self, jobs: Sequence[submitit.Job[Any]]) -> Sequence[submitit.Job[Any]]:
+        for job in jobs:
+            job.watcher = self._queue
+        return jobs
+
+    @cached_property
+    def _queue(self) -> Any:
+        from runner.sweep.slurm_queue import Queue
+
+        return Queue(delay_s=_ASKS_S)
+
+
+class Local(_Submitit):
+    """Each trial a process that submitit starts on this machine."""
+
+    NAME = "submitit_local"
+    KIND = "local"
+    DEFAULTS: ClassVar[dict[str, Any]] = {
+        **_SHARED,
+        "timeout_min": 60 * 24 * 365,
+        "max_num_timeout": 0,
+    }
+
+    def most(self, sweep: Sweep) -> int | None:
+        """As many as work at once elsewhere on this machine: submitit itself would begin all."""
+        return sweep.num_jobs()
+
+    def cancel(self, handles: Sequence[Submitted]) -> None:
+        """As for all clusters."""
+        for trial in handles:
+            # Not by submitit, which waits a second and then kills.
+            with suppress(ProcessLookupError):
+                os.kill(int(trial.job.job_id), signal.SIGTERM)
+
+
+def _last_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
