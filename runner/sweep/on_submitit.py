@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     import submitit
 
 _WAITS_S = 1.0
-_RETRIES = 3
-"""How often a trial is submitted again that was lost; as Ray does by default."""
 _ASKS_S = 10
 _SHARED: dict[str, Any] = {
     "submitit_folder": "${hydra.sweep.dir}/.submitit/%j",
@@ -41,6 +39,8 @@ _SHARED: dict[str, Any] = {
     "gpus_per_node": None,
     "mem_gb": None,
     "stderr_to_stdout": False,
+    # How often a trial that was lost is submitted again; as Ray does.
+    "max_retries": 3,
 }
 """What submitit understands everywhere; null leaves it to the cluster."""
 _OF_SBATCH = (
@@ -83,7 +83,8 @@ class _Submitit(Cluster[Submitted]):
     """Each trial a job of submitit's.
 
     Args:
-        options: what stands below ``hydra.launcher``.
+        max_retries: of a trial that was lost.
+        options: what else stands below ``hydra.launcher``, as submitit takes it.
     """
 
     NEEDS = "hydra_plugins.hydra_submitit_launcher"
@@ -92,8 +93,8 @@ class _Submitit(Cluster[Submitted]):
     KIND: ClassVar[str]
     """What submitit calls it."""
 
-    def __init__(self, **options: Any) -> None:
-        self._options = options
+    def __init__(self, max_retries: int, **options: Any) -> None:
+        self._max_retries, self._options = max_retries, options
 
     def begin(self, tasks: Sequence[Task], job: Handed) -> Sequence[Submitted]:
         """As for all clusters."""
@@ -131,7 +132,7 @@ class _Submitit(Cluster[Submitted]):
         except UncompletedJobError as error:
             if trial.job.state.startswith("CANCELLED"):
                 return Over(handle=trial, failure=Failure(status="stopped", reason="was cancelled"))
-            if trial.retries >= _RETRIES:
+            if trial.retries >= self._max_retries:
                 return Over(handle=trial, lost=f"was lost {1 + trial.retries} times: {error}")
         trial.retries += 1
         (trial.job,) = self._submit([trial.arguments])
