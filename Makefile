@@ -5,6 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The rivals in `make bench` are as large as all the rest, and stay out of the way.
 BENCH_VENV := .venv-bench
+# So is Ray, in `make test-cluster`.
+CLUSTER_VENV := .venv-cluster
+# What is pinned for an environment, and how large that is.
+LOCK := requirements.lock
+SIZE := 2.5 GB, 600 MB of it TensorFlow's download
 # Processes pytest may use; each imports TensorFlow once.
 TEST_JOBS ?= 2
 # Overrides for `make run`, for example ARGS="optimizer=sgd seed=1".
@@ -22,16 +27,20 @@ COMPILE := $(BIN)/uv --no-config pip compile --universal --python-version 3.11 -
 	--generate-hashes --custom-compile-command "make lock" --quiet $(LOCK_ARGS)
 
 .DELETE_ON_ERROR:
-.PHONY: help run test chaos bench lint format types lock wheel clean
+.PHONY: help run test test-cluster chaos bench lint format types lock wheel clean slurm
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/installed ## run the main job; ARGS="..." are config overrides
 	@$(BIN)/python -m runner $(ARGS)
 
 test: lint types ## lint, types and every test; TEST_ARGS="..." go to pytest
 	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal $(TEST_ARGS)
+
+test-cluster: slurm ## sweep on a Ray and a Slurm of two nodes on this machine; Linux, as root, about 25 minutes
+	@$(MAKE) --no-print-directory VENV=$(CLUSTER_VENV) LOCK=requirements-cluster.lock SIZE="2.9 GB" $(CLUSTER_VENV)/installed
+	$(CLUSTER_VENV)/bin/python -m pytest --cluster $(TEST_ARGS) tests/cluster
 
 chaos: $(VENV)/installed ## kill, fail and damage runs in every way there is; Linux, about 25 minutes
 	$(BIN)/python -m pytest --chaos --chaos-report chaos.md -n $(TEST_JOBS) --dist worksteal $(TEST_ARGS) tests/chaos
@@ -59,7 +68,7 @@ wheel: $(VENV)/installed ## build the source archive and, from it, the wheel int
 	$(BIN)/python -m build --no-isolation
 
 clean: ## remove what make and the tools made, but never outputs/
-	rm -rf $(VENV) $(BENCH_VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH_VENV) $(CLUSTER_VENV) build dist .mypy_cache .pytest_cache .ruff_cache
 	find conf models runner tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up, in three steps that are each redone only when what they stand on has changed.
@@ -72,10 +81,10 @@ $(VENV)/created:
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(VENV)/locked: $(VENV)/created requirements-build.lock requirements.lock
-	@echo "Installing what requirements.lock pins into $(VENV): 2.5 GB, 600 MB of it TensorFlow's download"
+$(VENV)/locked: $(VENV)/created requirements-build.lock $(LOCK)
+	@echo "Installing what $(LOCK) pins into $(VENV): $(SIZE)"
 	@$(PIP) install --quiet $(FROM_LOCK) --requirement requirements-build.lock
-	@$(PIP) install $(FROM_LOCK) --requirement requirements.lock
+	@$(PIP) install $(FROM_LOCK) --requirement $(LOCK)
 	@touch $@
 
 $(VENV)/installed: $(VENV)/locked pyproject.toml
@@ -93,3 +102,10 @@ $(BENCH_VENV)/rivals: requirements-build.lock requirements.lock pyproject.toml t
 	@$(BENCH_VENV)/bin/python -m pip --disable-pip-version-check --no-input install \
 		--no-deps --only-binary=:all: --requirement tests/benchmarks/requirements.txt
 	@touch $@
+
+# Debian's and Ubuntu's package, 14 MB; its daemons run for the tests alone, with a configuration of their own.
+slurm:
+	@command -v slurmctld slurmd munged >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update && apt-get install --yes --no-install-recommends slurm-wlm munge; } || \
+		{ echo "Slurm is not installed: as root, apt-get install slurm-wlm munge" >&2; exit 1; }
+	@[ "$$(id -u)" = 0 ] || { echo "make test-cluster: Slurm's daemons need root" >&2; exit 1; }

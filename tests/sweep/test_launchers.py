@@ -1,0 +1,182 @@
+"""What launchers for clusters have in common; on clusters they are tried by `make test-cluster`."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cloudpickle
+import pytest
+from omegaconf import OmegaConf
+from omegaconf.basecontainer import BaseContainer
+from rich.console import Console
+
+from runner import session
+from runner.config.hydra import keep_environment, register_resolvers
+from runner.report.console import Plain
+from runner.sweep import plugins
+from runner.sweep.cluster import Cluster, Handed, Over
+from runner.sweep.trial import Failure, Task, telling_failures
+from tests.conftest import REPOSITORY
+
+TINY = ("model.hidden=[8]", "phases.train.until.epochs=1")
+
+
+class InTurn(Cluster[int]):
+    """Does at once what it is given, and loses what it is told to."""
+
+    NAME = "submitit_local"
+    NEEDS = "json"
+    EXTRA = "none"
+    DEFAULTS: ClassVar[dict[str, Any]] = {}
+    begun: ClassVar[list[list[int]]]
+    cancelled: ClassVar[list[int]]
+    lost: ClassVar[set[int]]
+    on_begin: ClassVar[Callable[[], None]]
+
+    def begin(self, tasks: Sequence[Task], job: Handed) -> Sequence[int]:
+        self.begun.append([task.number for task in tasks])
+        self.told: dict[int, Failure] = {}
+        for task in tasks:
+            if task.number not in self.lost:
+                with telling_failures(lambda told, n=task.number: self.told.update({n: told})):
+                    session.run(task.launch, Plain(Console(quiet=True)))
+        type(self).on_begin()
+        return [task.number for task in tasks]
+
+    def wait(self, handles: Sequence[int]) -> Sequence[Over[int]]:
+        lost = dict.fromkeys(self.lost, "its node failed")
+        one = handles[0]
+        return [Over(handle=one, failure=self.told.get(one), lost=lost.get(one))]
+
+    def cancel(self, handles: Sequence[int]) -> None:
+        self.cancelled.extend(handles)
+
+
+@pytest.fixture
+def in_turn(monkeypatch: pytest.MonkeyPatch) -> type[InTurn]:
+    monkeypatch.setattr(plugins, "Local", InTurn)
+    InTurn.begun, InTurn.cancelled, InTurn.lost = [], [], set()
+    InTurn.on_begin = staticmethod(lambda: None)
+    return InTurn
+
+
+def statuses(workdir: Path) -> list[str]:
+    (path,) = workdir.glob("outputs/sweeps/*/sweep.json")
+    return [trial["status"] for trial in json.loads(path.read_text())["trials"]]
+
+
+SWEEP = ("-m", *TINY, "seed=1,2,3", "hydra/launcher=submitit_local")
+
+
+def test_all_trials_are_given_at_once_unless_jobs_says_how_many(
+    workdir: Path, cli: Callable[..., Any], in_turn: type[InTurn]
+) -> None:
+    assert cli(*SWEEP).code == 0
+    assert in_turn.begun == [[0, 1, 2]]
+    assert cli(*SWEEP, "sweep.jobs=2", "run.fresh=true").code == 0
+    assert in_turn.begun[1:] == [[0, 1], [2]]
+    assert cli(*SWEEP).out.count("finished before") == 3
+    assert len(in_turn.begun) == 3
+
+
+def test_a_trial_that_is_lost_fails_alone(
+    workdir: Path, cli: Callable[..., Any], in_turn: type[InTurn]
+) -> None:
+    in_turn.lost = {1}
+    done = cli(*SWEEP)
+    assert done.code == 1
+    assert "trial 1 failed: its node failed" in done.err
+    assert statuses(workdir) == ["finished", "failed", "finished"]
+
+
+def test_why_a_trial_failed_comes_back(
+    workdir: Path, cli: Callable[..., Any], in_turn: type[InTurn]
+) -> None:
+    done = cli(*SWEEP[:-2], "data.split.test=0.1,0.97", SWEEP[-1])
+    assert done.code == 1
+    assert statuses(workdir) == ["finished", "failed"]
+    assert "trial 1 failed: data.split" in done.err
+
+
+def test_a_signal_cancels_what_is_at_work_and_begins_no_more(
+    workdir: Path, cli: Callable[..., Any], in_turn: type[InTurn]
+) -> None:
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        in_turn.on_begin = staticmethod(lambda: signal.raise_signal(signal.SIGTERM))
+        done = cli(*SWEEP, "sweep.jobs=1")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert done.code == 75
+    assert (in_turn.begun, in_turn.cancelled) == ([[0]], [0])
+    assert statuses(workdir) == ["finished", "waiting", "waiting"]
+
+
+def test_what_a_cluster_cannot_do_is_refused(
+    workdir: Path, cli: Callable[..., Any], in_turn: type[InTurn]
+) -> None:
+    done = cli(*SWEEP, "sweep.trial_timeout=30m")
+    assert done.code == 2
+    assert done.err.startswith("runner: sweep.trial_timeout=30m: only hydra/launcher=isolated")
+
+
+@pytest.mark.parametrize(
+    ("name", "extra", "needs"),
+    [
+        ("ray", "ray", "hydra_ray_launcher"),
+        ("submitit_slurm", "submitit", "hydra_submitit_launcher"),
+        ("submitit_local", "submitit", "hydra_submitit_launcher"),
+    ],
+)
+def test_a_launcher_that_is_not_installed_says_how_to_get_it(
+    workdir: Path,
+    cli: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    extra: str,
+    needs: str,
+) -> None:
+    find = importlib.util.find_spec
+    none = {f"hydra_plugins.{needs}": None}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda one: none.get(one, one) and find(one))
+    done = cli("-m", *TINY, "seed=1,2", f"hydra/launcher={name}")
+    assert (done.code, done.err) == (
+        2,
+        f"runner: hydra/launcher={name}: the package hydra_plugins.{needs} is not installed; "
+        f"pip install 'tf-runner[{extra}]'\n",
+    )
+
+
+def test_what_was_read_of_the_environment_goes_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNNER_TEST_NOTE", "here")
+    register_resolvers()
+    config = OmegaConf.create({"note": "${oc.env:RUNNER_TEST_NOTE}"})
+    assert config.note == "here"
+    try:
+        keep_environment()
+        pickled = cloudpickle.dumps(BaseContainer._resolvers["oc.env"]).hex()
+    finally:
+        register_resolvers()
+    script = (
+        "import pickle, sys; from omegaconf import OmegaConf;"
+        "from omegaconf.basecontainer import BaseContainer;"
+        "BaseContainer._resolvers['oc.env'] = pickle.loads(bytes.fromhex(sys.argv[1]));"
+        "print(OmegaConf.create({'note': '${oc.env:RUNNER_TEST_NOTE}'}).note)"
+    )
+    environment = {name: one for name, one in os.environ.items() if name != "RUNNER_TEST_NOTE"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, pickled],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env=environment,
+    )
+    assert (done.stdout, done.stderr) == ("here\n", "")
