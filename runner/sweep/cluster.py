@@ -124,30 +124,35 @@ class Cluster(RunnerLauncher, Generic[H]):
                 f"ends what takes too long; give null with hydra/launcher={self.NAME}"
             )
         job = self.JOB(logs=sweep.directory.absolute())
+        with StopRequest(notify=sweep.stopping).on_signals():
+            self._work_through(sweep, job)
+
+    def _work_through(self, sweep: Sweep, job: Handed) -> None:
         tasks, running = sweep.tasks(), dict[H, Task]()
-        stop = StopRequest(notify=sweep.stopping)
         is_cancelled = False
-        with stop.on_signals():
-            while True:
-                self._fill(running, tasks, sweep, job)
-                if not running:
-                    return
+        try:
+            while self._fill(running, tasks, sweep, job) or running:
                 if sweep.is_stopping and not is_cancelled:
-                    self.cancel(list(running))
                     is_cancelled = True
+                    self.cancel(list(running))
                 for over in self.wait(list(running)):
                     _end(sweep, running.pop(over.handle), over)
+        finally:
+            if running and not is_cancelled:  # Nobody would hear of them.
+                self.cancel(list(running))
 
     def _fill(
         self, running: dict[H, Task], tasks: Iterator[Task], sweep: Sweep, job: Handed
-    ) -> None:
+    ) -> bool:
+        """Begins what there is room for; whether there was something."""
         most = self.most(sweep)
-        batch = list(islice(tasks, most and most - len(running)))
-        if not batch or sweep.is_stopping:
-            return  # A signal may have come while they were being composed.
+        batch = [] if sweep.is_stopping else list(islice(tasks, most and most - len(running)))
+        if not batch or sweep.is_stopping:  # A signal may have come while they were composed.
+            return False
         running.update(zip(self.begin(batch, job), batch, strict=True))
         for task in batch:
             sweep.started(task)
+        return True
 
 
 def _end(sweep: Sweep, task: Task, over: Over[Any]) -> None:

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 # What depends on the machine's speed is given: bits depend on it.
 PINNED = ("model.hidden=[8]", "engine.threads=1", "engine.compile=graph")
 SWEEP = (*PINNED, "seed=range(12)", "phases.train.until.epochs=400")
-LONG = (*PINNED, "seed=1,2", "phases.train.until.epochs=2000")
+LONG = (*PINNED, "seed=1,2", "phases.train.until.epochs=1000")
 """Longer than it takes to see that a trial is at work."""
 
 
@@ -180,7 +180,7 @@ def test_two_launchers_never_run_a_trial_at_the_same_time(
     sweep = launch(*LONG, launcher=cluster.launcher, environment=dict(cluster.environment))
     wait_for(lambda: len(sweep.at_work()) == 2, while_lives=sweep.process)
     same = launch(*LONG, launcher="isolated")
-    other_order = (*PINNED, "seed=2,1", "phases.train.until.epochs=2000")
+    other_order = (*PINNED, "seed=2,1", "phases.train.until.epochs=1000")
     other = launch(*other_order, launcher="isolated")
     code, printed = same.end()
     assert (code, "is being worked on by process" in printed) == (1, True), printed
@@ -200,7 +200,7 @@ def test_two_launchers_may_be_given_the_same_trials_at_once(
     workdir: Path, launch: Launches, cluster: Cluster, alone: Callable[..., Path]
 ) -> None:
     first = launch(*LONG, launcher=cluster.launcher, environment=dict(cluster.environment))
-    other_order = (*PINNED, "seed=2,1", "phases.train.until.epochs=2000")
+    other_order = (*PINNED, "seed=2,1", "phases.train.until.epochs=1000")
     second = launch(*other_order, launcher="submitit_local")
     codes = {first.end()[0], second.end()[0]}
     assert codes <= {0, 1}
