@@ -6,12 +6,12 @@ that is over has told how it went in its run directory, so that nothing is lost 
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -79,7 +79,7 @@ class Cluster(RunnerLauncher, Generic[H]):
     DEFAULTS: ClassVar[dict[str, Any]]
     """What stands below ``hydra.launcher`` unless it is given."""
     NEEDS: ClassVar[str]
-    """The module that it needs."""
+    """The package that it needs."""
     EXTRA: ClassVar[str]
     """What brings it: ``pip install 'tf-runner[EXTRA]'``."""
     JOB: ClassVar[type[Handed]] = Handed
@@ -90,7 +90,7 @@ class Cluster(RunnerLauncher, Generic[H]):
     ) -> None:
         """Raises: ConfigError: what it needs is not installed."""
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        if importlib.util.find_spec(self.NEEDS) is None:
+        if not any(metadata.distributions(name=self.NEEDS)):
             raise ConfigError(
                 f"hydra/launcher={self.NAME}: the package {self.NEEDS} is not installed; "
                 f"pip install 'tf-runner[{self.EXTRA}]'"

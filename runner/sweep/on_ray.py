@@ -30,7 +30,7 @@ class Ray(Cluster["ray.ObjectRef"]):
     """
 
     NAME = "ray"
-    NEEDS = "hydra_plugins.hydra_ray_launcher"
+    NEEDS = "hydra-ray-launcher"
     EXTRA = "ray"
     DEFAULTS: ClassVar[dict[str, Any]] = {
         "ray": {

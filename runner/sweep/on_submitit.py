@@ -77,6 +77,7 @@ class Submitted:
     arguments: tuple[Any, ...]
     job: submitit.Job[Any]
     retries: int = 0
+    is_cancelled: bool = False
 
 
 class _Submitit(Cluster[Submitted]):
@@ -87,7 +88,7 @@ class _Submitit(Cluster[Submitted]):
         options: what else stands below ``hydra.launcher``, as submitit takes it.
     """
 
-    NEEDS = "hydra_plugins.hydra_submitit_launcher"
+    NEEDS = "hydra-submitit-launcher"
     EXTRA = "submitit"
     JOB = Limited
     KIND: ClassVar[str]
@@ -127,23 +128,26 @@ class _Submitit(Cluster[Submitted]):
             return None
         try:
             return Over(handle=trial, failure=trial.job.result().return_value)
-        except FailedJobError as error:
-            return Over(handle=trial, lost=_last_line(error))
-        except UncompletedJobError as error:
-            if trial.job.state.startswith("CANCELLED"):
-                return Over(handle=trial, failure=Failure(status="stopped", reason="was cancelled"))
-            if trial.retries >= self._max_retries:
-                return Over(handle=trial, lost=f"was lost {1 + trial.retries} times: {error}")
+        except FailedJobError:
+            return Over(handle=trial, lost=f"could not begin; see {trial.job.paths.stderr}")
+        except UncompletedJobError:
+            state = trial.job.state
+        if trial.is_cancelled:
+            return Over(handle=trial)
+        if state == "CANCELLED":
+            return Over(handle=trial, failure=Failure(status="stopped", reason="was cancelled"))
+        if trial.retries >= self._max_retries:
+            return Over(handle=trial, lost=f"was lost {1 + trial.retries} times, at last {state}")
         trial.retries += 1
         (trial.job,) = self._submit([trial.arguments])
         return None
 
     def _submit(self, arguments: Sequence[tuple[Any, ...]]) -> Sequence[submitit.Job[Any]]:
-        from submitit.core.utils import FailedSubmissionError
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         try:
             jobs = self._executor.map_array(self._hydra, *zip(*arguments, strict=True))
-        except FailedSubmissionError as error:
+        except (FailedJobError, FailedSubmissionError) as error:
             raise UserError(f"hydra/launcher={self.NAME}: {_last_line(error)}") from error
         return self._watched(jobs)
 
@@ -196,11 +200,13 @@ class Slurm(_Submitit):
     def cancel(self, handles: Sequence[Submitted]) -> None:
         """As for all clusters."""
         for trial in handles:
+            trial.is_cancelled = True
             trial.job.cancel(check=False)
 
     def _watched(self, jobs: Sequence[submitit.Job[Any]]) -> Sequence[submitit.Job[Any]]:
         for job in jobs:
             job.watcher = self._queue
+            self._queue.register_job(job.job_id)
         return jobs
 
     @cached_property
@@ -228,6 +234,7 @@ class Local(_Submitit):
     def cancel(self, handles: Sequence[Submitted]) -> None:
         """As for all clusters."""
         for trial in handles:
+            trial.is_cancelled = True
             # Not by submitit, which waits a second and then kills.
             with suppress(ProcessLookupError):
                 os.kill(int(trial.job.job_id), signal.SIGTERM)

@@ -44,11 +44,12 @@ class Sweep:
         return self.process.wait(), self.log.read_text()
 
     def at_work(self) -> dict[int, Path]:
-        """The runs that have a checkpoint and are being worked on, by the process that does."""
+        """The runs that have a checkpoint and are being worked on, by the process that does so."""
         owners = {}
         for path in self.directory.glob("outputs/digits_mlp/*/.lock.*"):
             owner = Owner.read(path.read_bytes()) if path.exists() else None
-            if owner is not None and (path.parent / "checkpoints/checkpoint").exists():
+            is_alive = owner is not None and owner.is_alive()
+            if is_alive and (path.parent / "checkpoints/checkpoint").exists():
                 owners[owner.pid] = path.parent
         return owners
 
@@ -166,7 +167,7 @@ def test_the_same_command_goes_on_when_who_launched_it_was_killed(
     sweep.process.kill()
     sweep.end()
     # Ray ends what has nobody who asks for it; Slurm goes on.
-    wait_for(lambda: not sweep.at_work() or None, while_lives=cluster.nodes["one"])
+    wait_for(lambda: not sweep.at_work(), while_lives=cluster.nodes["one"])
     code, printed = launch(
         *LONG, launcher=cluster.launcher, environment=dict(cluster.environment)
     ).end()
@@ -282,9 +283,19 @@ def test_submitit_works_on_this_machine_too(
     check_same(workdir, alone(*LONG))
 
 
-def test_a_cluster_that_is_not_there_is_told_in_one_line(workdir: Path, launch: Launches) -> None:
-    asked = (*SHORT, "seed=1,2", "hydra.launcher.ray.init.address=127.0.0.2:1")
-    code, printed = launch(*asked, launcher="ray").end()
+@pytest.mark.parametrize(
+    ("launcher", "setting", "told"),
+    [
+        ("ray", "hydra.launcher.ray.init.address=127.0.0.2:1", "no cluster at 127.0.0.2:1: "),
+        ("submitit_slurm", "hydra.launcher.partition=none", "sbatch: "),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_told_in_one_line(
+    workdir: Path, launch: Launches, launcher: str, setting: str, told: str
+) -> None:
+    environment = {**os.environ, "SLURM_CONF": "none"}
+    asked = (*SHORT, "seed=1,2", setting)
+    code, printed = launch(*asked, launcher=launcher, environment=environment).end()
     assert code == 1
-    assert "runner: hydra/launcher=ray: no cluster at 127.0.0.2:1: " in printed
+    assert printed.splitlines()[-1].startswith(f"runner: hydra/launcher={launcher}: {told}")
     assert "Traceback" not in printed
