@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,7 +22,7 @@ from runner.sweep.trial import Task
 if TYPE_CHECKING:
     import ray
 
-_WAITS_S = 1.0
+_WAITS_S, _KNOCKS_S = 1.0, 10.0
 
 
 class Ray(Cluster["ray.ObjectRef"]):
@@ -54,11 +57,13 @@ class Ray(Cluster["ray.ObjectRef"]):
         from hydra_plugins.hydra_ray_launcher._launcher_util import start_ray
 
         setup_globals()
+        address = self._ray.init.address or os.environ.get("RAY_ADDRESS", "")
         try:
+            _knock(address)
             start_ray(self._ray.init)  # Before signals are looked at: it has a look of its own.
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
-            place = self._ray.init.address or "RAY_ADDRESS, or on this machine"
+            place = address or "RAY_ADDRESS, or on this machine"
             raise UserError(f"hydra/launcher=ray: no cluster at {place}: {reason}") from error
         super().work_through(sweep)
 
@@ -92,6 +97,13 @@ class Ray(Cluster["ray.ObjectRef"]):
         return launch_job_on_ray(
             self._context, self._ray.remote, config, job, Singleton.get_state()
         )
+
+
+def _knock(address: str) -> None:
+    """Raises: OSError: nobody is there; Ray takes minutes to say so."""
+    host, _, port = address.rpartition(":")
+    if re.fullmatch(r"[\w.-]+", host) and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_KNOCKS_S).close()
 
 
 def _over(handle: ray.ObjectRef) -> Over[ray.ObjectRef]:
