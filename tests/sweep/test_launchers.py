@@ -150,10 +150,10 @@ def test_a_launcher_that_is_not_installed_says_how_to_get_it(
 
 
 def test_what_was_read_of_the_environment_goes_along(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RUNNER_TEST_NOTE", "here")
+    monkeypatch.setenv("RUNNER_TEST_NOTE", "battery-staple")
     register_resolvers()
     config = OmegaConf.create({"note": "${oc.env:RUNNER_TEST_NOTE}"})
-    assert config.note == "here"
+    assert config.note == "battery-staple"
     try:
         keep_environment()
         pickled = cloudpickle.dumps(BaseContainer._resolvers["oc.env"]).hex()
@@ -173,4 +173,4 @@ def test_what_was_read_of_the_environment_goes_along(monkeypatch: pytest.MonkeyP
         cwd=REPOSITORY,
         env=environment,
     )
-    assert (done.stdout, done.stderr) == ("here\n", "")
+    assert (done.stdout, done.stderr) == ("battery-staple\n", "")
