@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -217,10 +218,10 @@ import os
 import signal
 import keras
 
-def make(outputs: int, note: str = "") -> keras.Model:
+def make(outputs: int, note: str = "known") -> keras.Model:
     if note == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
-    if note not in ("", "correct-horse"):
+    if not note.startswith("known"):
         raise RuntimeError(f"cannot use {note!r}")
     return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(outputs)])
 """
@@ -231,13 +232,14 @@ SHORT = ("engine.threads=1", "engine.compile=graph", "phases.train.until.epochs=
 def test_what_a_trial_needs_comes_along(workdir: Path, launch: Launches, cluster: Cluster) -> None:
     (workdir / "needy.py").write_text(NEEDY)
     asked = (*OWN, *SHORT, "+model.note=${oc.env:RUNNER_TEST_NOTE},other")
-    environment = {**cluster.environment, "RUNNER_TEST_NOTE": "correct-horse"}
+    note = f"known-{secrets.token_hex()}"
+    environment = {**cluster.environment, "RUNNER_TEST_NOTE": note}
     code, printed = launch(*asked, launcher=cluster.launcher, environment=environment).end()
     assert code == 1, printed
     assert printed.endswith("\n1 finished, 1 failed\n"), printed
     assert "trial 1 failed: model=needy.make: RuntimeError: cannot use 'other'" in printed
     files = [path for path in workdir.glob("outputs/**/*") if path.is_file()]
-    assert [path for path in files if b"correct-horse" in path.read_bytes()] == []
+    assert [path for path in files if note.encode() in path.read_bytes()] == []
 
 
 def test_a_trial_that_is_lost_again_and_again_fails_alone(
@@ -246,7 +248,7 @@ def test_a_trial_that_is_lost_again_and_again_fails_alone(
     (workdir / "needy.py").write_text(NEEDY)
     place = {"ray": "hydra.launcher.ray.remote", "submitit_slurm": "hydra.launcher"}
     once = f"{place[cluster.launcher]}.max_retries=1"
-    asked = (*OWN, *SHORT, "+model.note=dies,correct-horse", once)
+    asked = (*OWN, *SHORT, "+model.note=dies,known", once)
     code, printed = launch(
         *asked, launcher=cluster.launcher, environment=dict(cluster.environment)
     ).end()
