@@ -38,7 +38,7 @@ run: $(VENV)/installed ## run the main job; ARGS="..." are config overrides
 test: lint types ## lint, types and every test; TEST_ARGS="..." go to pytest
 	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal $(TEST_ARGS)
 
-test-cluster: slurm ## sweep on a Ray and a Slurm of two nodes on this machine; Linux, as root, about 25 minutes
+test-cluster: slurm ## sweep on a Ray and a Slurm of two nodes on this machine; Linux, as root, about 15 minutes
 	@$(MAKE) --no-print-directory VENV=$(CLUSTER_VENV) LOCK=requirements-cluster.lock SIZE="2.9 GB" $(CLUSTER_VENV)/installed
 	$(CLUSTER_VENV)/bin/python -m pytest --cluster $(TEST_ARGS) tests/cluster
 
