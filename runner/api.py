@@ -181,7 +181,7 @@ def launch(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Launc
     """
     with plain_errors(overrides):
         experiment = experiment_of(config)
-        check_place(experiment.run, hydra)
+        check_place(experiment, hydra)
         node = OmegaConf.create({"hydra": hydra})
         with read_write(node.hydra):  # As Hydra does when it starts a job.
             node.hydra.runtime.output_dir = str(Path(experiment.run.dir).absolute())

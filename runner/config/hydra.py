@@ -20,7 +20,7 @@ from runner.config import foreign
 from runner.config.expansion import check_expansion
 from runner.config.identity import run_id
 from runner.config.problems import already_told, join
-from runner.config.schema import NAME_OF_RUNS, Experiment, RunSpec, is_name_of_runs, load
+from runner.config.schema import NAME_OF_RUNS, Experiment, is_name_of_runs, load
 from runner.errors import ConfigError
 from runner.files import make_directory_for
 from runner.redaction import remember
@@ -144,7 +144,7 @@ def task_overrides(hydra: DictConfig) -> list[str]:
     return list(overrides)
 
 
-def check_place(run: RunSpec, hydra: DictConfig) -> None:
+def check_place(experiment: Experiment, hydra: DictConfig) -> None:
     """Looks where a config from elsewhere would have the runner write.
 
     Args:
@@ -157,11 +157,15 @@ def check_place(run: RunSpec, hydra: DictConfig) -> None:
     given = {one.partition("=")[0].lstrip("+") for one in task_overrides(hydra)}
     if sources <= {config_directory()} or "run" in given:
         return
-    wrong = []
+    run, wrong = experiment.run, []
     if "run.dir" not in given and (Path(run.dir).is_absolute() or ".." in Path(run.dir).parts):
         wrong.append(f"run.dir={run.dir}: lies outside of this folder; {_SAY_SO}run.dir={run.dir}")
     if "run.fresh" not in given and run.fresh:
         wrong.append(f"run.fresh=true: would move a run aside; {_SAY_SO}run.fresh=true")
+    storage = getattr(experiment.sweep, "storage", None)
+    if "sweep.storage" not in given and storage is not None:
+        fix = f"{_SAY_SO}sweep.storage={storage}"
+        wrong.append(f"sweep.storage={storage}: would write to a database; {fix}")
     if wrong:
         raise ConfigError(wrong)
 
@@ -277,8 +281,9 @@ def _checked_name(config: DictConfig) -> str:
 
 def _checked_run_dir(config: DictConfig) -> str:
     """The run directory, once the config is known to be right: Hydra creates what this returns."""
-    run = experiment_of(config).run
-    check_place(run, config.hydra)
+    experiment = experiment_of(config)
+    run = experiment.run
+    check_place(experiment, config.hydra)
     make_directory_for("run.dir", Path(run.dir))
     return run.dir
 

@@ -18,7 +18,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from runner.config.compose import plain_errors
-from runner.config.hydra import experiment_of
+from runner.config.hydra import check_place, experiment_of
 from runner.errors import ConfigError, UserError
 from runner.interrupt import Interrupted
 from runner.sweep.driver import Sweep
@@ -77,7 +77,9 @@ class Search(_Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         with plain_errors(arguments):
-            spec = search_spec(experiment_of(self._config))
+            experiment = experiment_of(self._config)
+            check_place(experiment, self._config.hydra)
+            spec = search_spec(experiment)
         check_available()
         if spec.pruner != "none" and not isinstance(self._launcher, Isolated):
             reason = "only hydra/launcher=isolated tells how a trial goes; give none"

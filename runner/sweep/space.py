@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -21,6 +22,8 @@ Value: TypeAlias = str | int | float
 """Of a parameter, as Optuna has it."""
 
 _TAGS = ("log",)
+_NOT_OF_RUNS = ("hydra", "run", "sweep")
+"""Keys that say where runs stand and how they are launched; a config from elsewhere is to set none."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,11 @@ def read_space(
     """
     reader = _Reader(parser)
     for key, text in given.items():
-        reader.read(f"{key}={text}", shown=f"sweep.space.{key}={text}")
+        place = f"sweep.space.{key}={text}"
+        if re.split(r"[./@]", key.lstrip("+~"))[0] in _NOT_OF_RUNS:
+            reader.problems.append(f"{place}: is nothing to search; give it on the command line")
+        else:
+            reader.read(f"{key}={text}", shown=place)
     for override in overrides:
         reader.read(override, shown=override)
     if not reader.dimensions and not reader.problems:

@@ -197,6 +197,30 @@ def test_a_folder_of_configs(
     assert not (workdir.parent / "made").exists()
 
 
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        'space: {run.dir: "choice(../made,../more)"}',
+        'space: {run.dir: ../made, seed: "1,2"}',
+        'space: {run: "choice({dir: ../made},{dir: ../more})"}',
+        'space: {seed: "1,2", ++run.dir: ../made}',
+        'space: {seed: "1,2"}\n  storage: sqlite:///../made',
+        'space: {seed: "1,2"}\n  storage: mysql://localhost:1/made',
+    ],
+)
+def test_a_search_that_leads_elsewhere(
+    sweep: str, cli: Callable[..., Any], evil: None, workdir: Path
+) -> None:
+    folder = workdir / "conf/experiment"
+    folder.mkdir(parents=True)
+    text = f"# @package _global_\ndefaults: [override /sweep: optuna]\nsweep:\n  n_trials: 2\n  {sweep}\n"
+    (folder / "mine.yaml").write_text(text)
+    done = cli("-m", "--config-dir", "conf", "experiment=mine", "debug=smoke")
+    assert done.code == 2, done.out
+    assert "on the command line" in done.err
+    assert not list(workdir.parent.glob("mad*")) and not list(workdir.rglob("run.json"))
+
+
 def test_a_sweep_by_a_name_that_leads_elsewhere(
     cli: Callable[..., Any], evil: None, workdir: Path
 ) -> None:
