@@ -27,6 +27,9 @@ from runner.config.problems import already_told, causes
 from runner.errors import ConfigError, nearest, suggestion
 
 _NO_NAME = "Config group override"
+_FLAGS = "Only one of --run, --multirun, --cfg"
+_PLAIN = (_NO_NAME, _FLAGS, "File ", "Expecting one subcommand")
+"""Beginnings of errors of Hydra's that are no more than ValueErrors."""
 _NO_DIRECTORY = r"\1: there is no such directory of configs"
 
 
@@ -38,8 +41,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError | None:
         overrides: the command line, as far as it is known.
     """
     about_config = isinstance(error, HydraException | OmegaConfBaseException | MarkedYAMLError)
-    # Hydra has no class of its own for a group that is given no name, as in model=3.
-    if not about_config and not (isinstance(error, ValueError) and str(error).startswith(_NO_NAME)):
+    # Hydra has no class of its own for a group that is given no name, as in model=3, nor for flags.
+    if not about_config and not (isinstance(error, ValueError) and str(error).startswith(_PLAIN)):
         return None
     told = already_told(error)
     if told is not None:
@@ -168,6 +171,7 @@ _REWORDED: dict[str, str | Callable[[re.Match[str], Sequence[str]], str]] = {
     r"Primary config module '(?:runner\.)?(.+)' not found": _NO_DIRECTORY,
     r"config directory '(.+)' (?:exists|not found)": _NO_DIRECTORY,
     _NO_NAME: _no_choice,
+    _FLAGS: "give one of -m, --cfg, --info, --shell-completion; without -m, --cfg job shows a trial's config",
 }
 """By pattern in the message, what to say instead."""
 

@@ -38,8 +38,10 @@ class SweepSpec:
             raise Invalid("metric", self.metric, "names no objective; give one, or null")
         if isinstance(self.metric, dict) and self.mode is not None:
             raise Invalid("mode", self.mode, "sweep.metric gives each its own; leave this null")
-        if not isinstance(self.metric, dict) and (self.metric is None) != (self.mode is None):
-            raise Invalid("mode", self.mode, "give sweep.metric and sweep.mode, or neither")
+        if isinstance(self.metric, str) and self.mode is None:
+            raise Invalid("mode", None, f"give max or min, as what is better of {self.metric}")
+        if self.metric is None and self.mode is not None:
+            raise Invalid("metric", None, f"give what sweep.mode={self.mode} is about, or no mode")
         if self.trial_timeout is not None:
             check_duration("trial_timeout", self.trial_timeout)
 

@@ -207,7 +207,7 @@ class Lock:
     def _refusal(self, owner: Record | None) -> LockedError:
         return LockedError(
             f"{self._run} is being worked on by {owner or 'another process'}; "
-            "wait for it, or give run.dir=..."
+            "wait for it, or stop it"
         )
 
     def _loss(self, taker: Record | None) -> LockedError:
@@ -218,7 +218,7 @@ class Lock:
             )
         return LockedError(
             f"{self._run} was taken over by {taker}, which took this process for dead: it had been "
-            "suspended or cut off; nothing was written; wait for that one, or give run.dir=..."
+            "suspended or cut off; nothing was written; wait for that one, or stop it"
         )
 
     def _let_go(self) -> None:

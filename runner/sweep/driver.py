@@ -18,7 +18,7 @@ from runner.interrupt import Interrupted, duration_s
 from runner.redaction import remembered
 from runner.rundir import RunDirectory
 from runner.session import Launch
-from runner.sweep.objective import objectives
+from runner.sweep.objective import check_measured, objectives
 from runner.sweep.record import RECORD, Status, SweepRecord, Trial
 from runner.sweep.trial import Failure, Row, Task
 from runner.targets import additions, hashes
@@ -66,8 +66,8 @@ class Sweep:
     """What processes told of their failure."""
     _sources: set[tuple[tuple[str, str], ...]] = field(default_factory=set)
     """The hashes of the sources that finished runs were made from, each set of them once."""
-    _twins: dict[str, list[Trial]] = field(default_factory=dict)
-    """By the run that is worked on, the other trials that are this run too."""
+    _twins: dict[tuple[str, str], list[Trial]] = field(default_factory=dict)
+    """By directory and id of the run that is worked on, the other trials that are this run too."""
     is_stopping: bool = False
     """Whether no more trials are to be begun."""
 
@@ -129,12 +129,16 @@ class Sweep:
         """
         launch = self.compose(trial.overrides)
         trial.run, trial.id = launch.experiment.run.dir, launch.id
-        if trial.run in self._twins:
-            self._twins[trial.run].append(trial)
+        check_measured(self.spec.objectives(), by=launch.experiment)
+        if (trial.run, trial.id) in self._twins:
+            self._twins[trial.run, trial.id].append(trial)
             return None
+        if any(directory == trial.run for directory, _ in self._twins):
+            reason = "another trial is at work there; leave it out, or give each trial its own"
+            raise ConfigError(f"run.dir={trial.run}: {reason}")
         if not launch.experiment.run.fresh and self._recall(trial):
             return None
-        self._twins[trial.run] = []
+        self._twins[trial.run, trial.id] = []
         log = self.directory / f"trial-{trial.number}.log"
         return Task(
             number=trial.number,
@@ -148,6 +152,7 @@ class Sweep:
     def started(self, task: Task) -> None:
         trial = self.record.trial(task.number)
         trial.status, self._begun[task.number] = "running", self.clock()
+        self._told.pop(task.number, None)
         self._write()
         self.observer.trial_started(trial)
 
@@ -167,7 +172,7 @@ class Sweep:
         if status == "failed":
             _mark_failed(RunDirectory(Path(str(trial.run))), str(reason))
         self._end(trial, status, reason)
-        for twin in self._twins.pop(str(trial.run), []):
+        for twin in self._twins.pop((str(trial.run), str(trial.id)), []):
             twin.values, twin.metrics = dict(trial.values), dict(trial.metrics)
             self._end(twin, status, reason)
 
@@ -201,6 +206,8 @@ class Sweep:
     def _coming(self) -> Iterator[Trial]:
         """What has not come to an end, one after the other."""
         yield from self.record.of_status("waiting")
+        # Who was at work on these then, such as what a killed sweep left, may be done with them now.
+        yield from self.record.of_status("elsewhere")
 
     def _is_same(self) -> bool:
         """Whether the earlier launch composed its trials of the same configs."""
@@ -220,7 +227,7 @@ class Sweep:
         """Takes over how its run ended, if that was in a way that is not to be tried again."""
         status, reason = self._look(trial)
         if status == "failed" and not self.spec.retry_failed:
-            reason = f"failed before; sweep.retry_failed=true tries it again: {reason}"
+            reason = failed_before(reason)
         elif status != "finished":
             return False
         self._end(trial, status, reason)
@@ -252,6 +259,12 @@ class Sweep:
 
     def _write(self) -> None:
         self.record.write(self.directory / RECORD)
+
+
+def failed_before(reason: str | None) -> str:
+    """What to tell of a trial that an earlier launch saw fail."""
+    told = "failed before; sweep.retry_failed=true tries it again"
+    return f"{told}: {reason}" if reason else told
 
 
 def _mark_failed(run: RunDirectory, how: str) -> None:

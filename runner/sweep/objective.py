@@ -28,15 +28,12 @@ def objectives(result: Result, experiment: Experiment) -> dict[str, float]:
     return known if len(known) == len(values) else {}
 
 
-def check_objectives(experiment: Experiment) -> None:
-    """Raises: ConfigError: there is nothing to go by, or no phase measures it."""
-    if not experiment.objectives:
-        fix = "give one, such as test/loss, and sweep.mode"
-        raise ConfigError(f"sweep.metric=null: a search needs something to go by; {fix}")
-    measured = _numbers(experiment, (one.splits() for one in experiment.phases.values()))
+def check_measured(objectives: Iterable[str], *, by: Experiment) -> None:
+    """Raises: ConfigError: one of the objectives is measured by no phase."""
+    measured = _numbers(by, (one.splits() for one in by.phases.values()))
     problems = [
         f"sweep.metric={name}: no phase measures it; {suggestion(name, measured)}"
-        for name in experiment.objectives
+        for name in objectives
         if name not in measured
     ]
     if problems:

@@ -13,8 +13,8 @@ from runner.config.sweep import SearchSpec
 from runner.errors import ConfigError
 from runner.rows import Rows
 from runner.rundir import RunDirectory
-from runner.sweep.driver import Sweep
-from runner.sweep.objective import check_objectives, measured_on_the_way
+from runner.sweep.driver import Sweep, failed_before
+from runner.sweep.objective import check_measured, measured_on_the_way
 from runner.sweep.record import Status, Trial
 from runner.sweep.space import Space
 from runner.sweep.study import Study
@@ -56,7 +56,10 @@ class SearchSweep(Sweep):
             ConfigError: it is not of this search, or there is nothing to search by.
         """
         spec = search_spec(self.experiment)
-        check_objectives(self.experiment)
+        if not self.experiment.objectives:
+            fix = "give one, such as test/loss, and sweep.mode"
+            raise ConfigError(f"sweep.metric=null: a search needs something to go by; {fix}")
+        check_measured(self.experiment.objectives, by=self.experiment)
         self._watched = measured_on_the_way(self.experiment) if spec.pruner != "none" else None
         name = spec.study or self.directory.name
         self.study = Study(spec, name, self.directory, self.record.objectives, self.space)
@@ -67,8 +70,11 @@ class SearchSweep(Sweep):
             self._check_runs()
         self.observer.sweep_started(self.record, self.directory)
         for trial in self.record.trials:
-            if trial.status == "finished":
-                self._look(trial)  # What else it measured stands there.
+            # What else it measured stands in its run, and why it failed.
+            if trial.status in ("finished", "failed"):
+                _, reason = self._look(trial)
+            if trial.status == "failed":
+                trial.reason = failed_before(reason)
         self._write()
 
     def started(self, task: Task) -> None:

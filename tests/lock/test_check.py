@@ -95,7 +95,7 @@ def test_one_that_was_taken_for_dead_is_told_so_and_takes_nothing_back(
         with shared.on("hostC").held():
             told = (
                 rf"run was taken over by process {os.getpid()} on hostC, .* nothing was written; "
-                "wait for that one, or give run.dir="
+                "wait for that one, or stop it"
             )
             with pytest.raises(LockedError, match=told):
                 lock.check()

@@ -8,7 +8,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +22,7 @@ from rich.console import Console
 from runner import run
 from runner.config.compose import compose
 from runner.config.hydra import experiment_of
+from runner.config.schema import RunSpec
 from runner.errors import ConfigError, shown
 from runner.record import RunRecord, Sitting
 from runner.sweep import plugins
@@ -79,6 +80,13 @@ def test_a_space_that_is_wrong_is_told_with_its_key(text: str, problem: str) -> 
         overrides = [] if given else [f"x={text}"]
         with pytest.raises(ConfigError, match=re.escape(f"{place}={text}: {problem}")):
             read_space(given, overrides, parser=OverridesParser.create())
+
+
+@pytest.mark.parametrize("key", ["run.dir", "run", "+run.dir", "sweep.storage", "hydra/launcher"])
+def test_a_space_in_a_config_says_nothing_of_where_runs_stand(key: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"sweep.space.{key}=1,2: is nothing to")):
+        space(**{key: "1,2", "seed": "1,2"})
+    assert space("run.dir=here", seed="1,2").fixed == ("run.dir=here",)
 
 
 def test_every_problem_of_a_space_is_told() -> None:
@@ -155,8 +163,8 @@ class Lab:
         )
 
     def compose(self, overrides: Sequence[str]) -> Any:
-        run = SimpleNamespace(dir=f"outputs/{self.runs}/{place(overrides)}", fresh=False)
-        return SimpleNamespace(experiment=SimpleNamespace(run=run), id="lab")
+        run = RunSpec(dir=f"outputs/{self.runs}/{place(overrides)}")
+        return SimpleNamespace(experiment=replace(self.sweep.experiment, run=run), id="lab")
 
     def go(self, *, killed_at: int | None = None) -> int:
         """Works through the search, alone or until its process is killed in the middle of a trial."""
@@ -346,7 +354,10 @@ def test_a_failed_trial_is_told_and_the_search_goes_on(workdir: Path) -> None:
     assert lab.go() == 1
     assert lab.states() == ["COMPLETE"] * 2 + ["FAIL"] * 2 + ["COMPLETE"] * 2
     assert lab.sweep.record.trial(2).reason == "train/loss is inf"
-    assert Lab(space(*SPACE)).go() == 1  # It still has, and is not tried again ...
+    again = Lab(space(*SPACE))
+    assert again.go() == 1  # It still has, and is not tried again ...
+    told = "failed before; sweep.retry_failed=true tries it again"
+    assert str(again.sweep.record.trial(2).reason).startswith(told)
     retry = Lab(space(*SPACE), "sweep.retry_failed=true")
     assert retry.go() == 0  # ... unless one asks.
     assert retry.begun == [6]
@@ -608,7 +619,11 @@ TINY = ("model.hidden=[8]", "phases.train.until.epochs=1")
         (["sweep.n_trials=0"], "sweep.n_trials=0: give a count of at least 1"),
         (["sweep.n_trials=null"], "sweep.n_trials=null: only sampler=grid has an end"),
         (["sweep.sampler_seed=-1"], "sweep.sampler_seed=-1: give a number from 0"),
-        (["sweep.mode=max"], "sweep.mode=max: give sweep.metric and sweep.mode, or neither"),
+        (["sweep.mode=max"], "sweep.metric=null: give what sweep.mode=max is about, or no mode"),
+        (
+            ["sweep.metric=test/loss"],
+            "sweep.mode=null: give max or min, as what is better of test/loss",
+        ),
         (["sweep.metric={test/loss: least}"], "sweep.metric.test/loss=least: known: max, min"),
         (
             ["sweep.metric={test/loss: min, test/accuracy: max}", "sweep.pruner=median"],

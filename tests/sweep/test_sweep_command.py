@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runner import resume, run
+from runner.api import launch_of
 from runner.checkpoint.manifest import read_manifests
+from runner.config.compose import compose
 from runner.rundir import RunDirectory
 from runner.sweep import driver
 from tests.conftest import REPOSITORY
@@ -127,6 +130,51 @@ def test_a_changed_config_file_has_trials_composed_again(
     assert cli(*sweep).out.count("begins") == 0
     group.write_text("_target_: keras.optimizers.SGD\nlearning_rate: 0.2\n")
     assert cli(*sweep).out.count("begins") == 2
+
+
+def test_a_directory_for_all_trials_is_that_of_one(workdir: Path, cli: Callable[..., Any]) -> None:
+    done = cli("-m", *TINY, "seed=1,2", "run.dir=here", "sweep.jobs=2")
+    assert done.code == 1
+    assert statuses(workdir) == ["finished", "failed"]
+    assert "run.dir=here: another trial is at work there; leave it out" in done.err
+
+
+def test_a_trial_that_another_process_was_at_work_on_is_looked_at_again(
+    workdir: Path, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = driver.Sweep.ended
+    with ExitStack() as stack:
+        first = Path(launch_of(compose([*TINY, "seed=1"]), []).experiment.run.dir)
+        first.mkdir(parents=True)
+        stack.enter_context(RunDirectory(first).locked())
+        how = []
+
+        def watched(sweep: driver.Sweep, task: Any, lost: str | None) -> None:
+            ended(sweep, task, lost)
+            how.append(sweep.record.trial(task.number).status)
+            stack.close()
+
+        monkeypatch.setattr(driver.Sweep, "ended", watched)
+        done = cli("-m", *TINY, "seed=1,2", "sweep.jobs=1")
+    assert how == ["elsewhere", "finished", "finished"]
+    assert (done.code, statuses(workdir)) == (0, ["finished", "finished"])
+
+
+def test_what_no_phase_measures_is_no_objective(workdir: Path, cli: Callable[..., Any]) -> None:
+    done = cli("-m", *TINY, "seed=1,2", "sweep.metric=test/los", "sweep.mode=min")
+    assert done.code == 2
+    assert "sweep.metric=test/los: no phase measures it; did you mean test/loss?" in done.err
+    assert statuses(workdir) == ["failed", "failed"]
+    one = ("sweep.metric=test/loss", "sweep.mode=min")
+    done = cli("-m", *TINY, *one, "phases=train,train_evaluate")
+    assert done.out.endswith("\n1 finished, 1 failed\n")
+
+
+@pytest.mark.parametrize("flags", [("--cfg", "job", "-m"), ("-m", "--cfg", "job", "sweep=optuna")])
+def test_flags_that_exclude_one_another(flags: tuple[str, ...], cli: Callable[..., Any]) -> None:
+    done = cli(*flags, "seed=1,2")
+    assert done.code == 2
+    assert done.err.startswith("runner: give one of -m, --cfg, --info")
 
 
 def test_a_wrong_value_in_one_trial_fails_that_one(workdir: Path, cli: Callable[..., Any]) -> None:
