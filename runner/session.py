@@ -146,7 +146,8 @@ def _sit(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> 
         at_step=launch.until,
         notify=observer.stopping,
     )
-    with Recording(directory, record), _closing(observer), stop.on_signals():
+    # Around all the rest: a signal after the last step is no reason to lose what came out.
+    with stop.on_signals(), Recording(directory, record), _closing(observer):
         result = _work(launch, directory, record, observer, stop)
         record.result = result.as_json()
     observer.finished(result)

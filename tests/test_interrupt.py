@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,19 @@ def test_where_nothing_has_to_be_saved_a_signal_interrupts_at_once(when: str) ->
         done.append("left")
     assert done == {"before": [], "within": ["begun"], "unseen": ["begun"]}[when]
     assert told == (["SIGTERM"] if when == "before" else [])
+
+
+def test_a_signal_after_the_last_step_loses_nothing(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def closing(_: Any) -> Iterator[None]:
+        yield
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("runner.session._closing", closing)
+    assert run("engine.limit_steps=3", "run.dir=here").step == 3
+    assert json.loads(Path("here/run.json").read_text())["status"] == "finished"
 
 
 def test_a_signal_while_a_run_is_built_ends_it_there(
