@@ -26,6 +26,10 @@ class StepReached(Interrupted):
     """The run was to go no further than this for now."""
 
 
+class _AtOnceError(BaseException):
+    """Passes whatever takes an exception for a problem of a model."""
+
+
 class StopRequest:
     """What the loop asks after every call into TensorFlow.
 
@@ -74,7 +78,9 @@ class StopRequest:
         try:
             self._interrupt()  # It may have come before.
             yield
-            self._interrupt()  # What was interrupted may have gone another way.
+        except BaseException:
+            self._interrupt()
+            raise
         finally:
             self._at_once = False
 
@@ -107,7 +113,7 @@ class StopRequest:
             signal.signal(each, handler)
         self._signal = signal.Signals(number).name
         if self._at_once:
-            self._interrupt()
+            raise _AtOnceError
         with suppress(RuntimeError):  # It may have come in the middle of printing.
             self._notify(self._signal)
 
