@@ -16,6 +16,7 @@ from runner.report.console import plain_console
 from runner.report.tables import (
     change_lines,
     checkpoint_table,
+    least_width,
     number,
     places,
     reproduction_table,
@@ -90,7 +91,10 @@ def ls(arguments: Sequence[str]) -> int:
     # Side by side, as it can take seconds to see whether a run on another host is alive.
     with ThreadPoolExecutor(max_workers=min(len(runs), _MAX_WATCHED)) as pool:
         rows = list(pool.map(_run_row, runs))
-    plain_console().print(run_table(rows))
+    console, table = plain_console(), run_table(rows)
+    # A narrow terminal breaks the lines: what is copied of it, or searched in it, is whole.
+    console.width = max(console.width, least_width(table, console))
+    console.print(table)
     return 0
 
 

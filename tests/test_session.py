@@ -182,6 +182,18 @@ def test_runs_are_listed_wherever_they_stand_below(workdir: Path, cli: Callable[
         assert "evaluations" not in done.out
 
 
+@pytest.mark.parametrize("columns", [40, 80])
+def test_what_is_listed_on_a_terminal_can_be_copied(
+    workdir: Path, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    place = f"a/{'long/' * 8}path"
+    run(*TINY, f"run.dir={place}")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    (line,) = (line for line in cli("ls", ".").out.splitlines() if place in line)
+    assert "finished" in line
+
+
 def test_a_place_to_list_that_does_not_exist_is_told(
     workdir: Path, cli: Callable[..., Any]
 ) -> None:

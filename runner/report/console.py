@@ -29,7 +29,8 @@ from runner.results import Result
 _PLACE = ("phase", "split", "step", "epoch", "steps_per_s", "time")
 _NAME_WIDTH = 12
 _LINE_EVERY_S = 1.0
-_WIDTH_ELSEWHERE = 160
+_WIDTH_ELSEWHERE = 10_000
+"""Characters; a table in a file or a pipe takes what it needs of them."""
 
 
 def for_terminal(console: Console | None = None) -> SessionObserver:
@@ -46,7 +47,7 @@ class _Lasting(Console):
 
 
 def plain_console() -> Console:
-    """A console without decoration of its own, wide enough for tables where it is no terminal."""
+    """A console without decoration of its own, wide enough for every table where it is no terminal."""
     console = _Lasting(highlight=False, markup=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = _WIDTH_ELSEWHERE

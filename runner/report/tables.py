@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table
 
 from runner.results import Result
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from runner.reproduction import Item, Reproduction
 
 _DIGITS = 10
+_BOUNDLESS = 10_000
+"""Characters."""
 _VERDICTS = {
     "equal": "equal",
     "within": "other bits",
@@ -57,10 +61,19 @@ def run_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     table = Table(show_edge=False)
     titles = ("run", "status", "step", "result")
     for title in titles:
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title != "result")
     for row in rows:
         table.add_row(*(str(row[title]) for title in titles))
     return table
+
+
+def least_width(table: Table, console: Console) -> int:
+    """The characters that it takes to keep words, and columns that do not wrap, in one piece."""
+    for column in table.columns:
+        if column.no_wrap:
+            text = "\n".join(map(str, (column.header, *column.cells)))
+            column.min_width = max(map(cell_len, text.splitlines()))
+    return console.measure(table, options=console.options.update(width=_BOUNDLESS)).minimum
 
 
 def checkpoint_table(rows: Iterable[Mapping[str, Any]]) -> Table:

@@ -7,16 +7,20 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from rich.console import Console
 from rich.live import Live as RichLive
 from rich.table import Table
 
 from runner.report.console import plain_console
-from runner.report.tables import number, shown_path
+from runner.report.tables import least_width, number, shown_path
 from runner.sweep.driver import SweepObserver
 from runner.sweep.record import SweepRecord, Trial, values_of
+
+Form: TypeAlias = Literal["whole", "ids", "objectives"]
+"""``ids``: of runs, the last part of the path; ``objectives``: besides, no numbers but these."""
+FORMS: tuple[Form, ...] = get_args(Form)
 
 _LIVE_ROWS = 20
 
@@ -32,32 +36,56 @@ def sweep_table(
     *,
     trials: list[Trial] | None = None,
     latest: Mapping[int, Mapping[str, float]] = MappingProxyType({}),
+    form: Form = "whole",
 ) -> Table:
     """One line a trial, the best first: what was swept over, what came out, how long it took.
 
     Args:
         trials: some of them, in another order.
         latest: the numbers of those at work.
+        form: how much of it is shown.
     """
-    keys = record.swept()
+    keys, is_narrow = record.swept(), form != "whole"
     names = [name for name in _last_measured(record) if name not in record.objectives]
+    titles = [*record.objectives] if form == "objectives" else [*record.objectives, *names, "s"]
     marked = {trial.number for trial in record.front()} if len(record.objectives) > 1 else set()
-    table = Table(show_edge=False)
-    for title in ("trial", *keys):
-        table.add_column(title, overflow="fold")
-    for title in (*record.objectives, *names, "s"):
-        table.add_column(title, justify="right")
-    for title in ("status", "run"):
-        table.add_column(title, overflow="fold")
+    table = _empty_table(_titles(keys), titles, is_narrow=is_narrow)
     for trial in record.sorted() if trials is None else trials:
         metrics = {**trial.metrics, **latest.get(trial.number, {})}
         values = (*map(trial.values.get, record.objectives), *map(metrics.get, names))
-        cells = [number(value) for value in values]
         seconds = "-" if trial.seconds is None else f"{trial.seconds:.1f}"
-        place = shown_path(Path(trial.run)) if trial.run else ""
+        cells = [*map(number, values), seconds][: len(titles)]
+        run = Path(trial.run or "")
+        place = "" if trial.run is None else run.name if is_narrow else shown_path(run)
         swept = map(_shortened, values_of(trial.overrides, keys))
         label = f"{trial.number} *" if trial.number in marked else str(trial.number)
-        table.add_row(label, *swept, *cells, seconds, _status(trial), place)
+        table.add_row(label, *swept, *cells, _status(trial), place)
+    return table
+
+
+def _empty_table(keys: list[str], numbers: list[str], *, is_narrow: bool) -> Table:
+    """Only what was swept over wraps."""
+    if is_narrow:
+        keys, numbers = (
+            [re.sub("[/_]", r"\g<0>\n", one) for one in each] for each in (keys, numbers)
+        )
+    table = Table(show_edge=False)
+    table.add_column("trial", no_wrap=True)
+    for title in keys:
+        table.add_column(title, overflow="fold")
+    for title in numbers:
+        table.add_column(title, justify="right", no_wrap=True)
+    for title in ("status", "run"):
+        table.add_column(title, no_wrap=True)
+    return table
+
+
+def fitting_table(record: SweepRecord, console: Console, **more: Any) -> Table:
+    """The table in the first form for which there is room; ``more`` is passed to ``sweep_table``."""
+    for form in FORMS:
+        table = sweep_table(record, form=form, **more)
+        if least_width(table, console) <= console.width:
+            break
     return table
 
 
@@ -80,7 +108,7 @@ class _Common(SweepObserver):
 
     def sweep_ended(self, record: SweepRecord, directory: Path, *, changed: list[str]) -> None:
         self._console.print()
-        self._console.print(sweep_table(record))
+        self._console.print(fitting_table(record, self._console))
         self._console.print()
         if len(record.objectives) > 1 and record.best:
             self._say("* Pareto front: no other trial is better in one and no worse in any")
@@ -163,7 +191,7 @@ class Live(_Common):
         running = record.of_status("running")
         ended = [one for one in record.sorted() if one.status not in ("running", "waiting")]
         shown = [*running, *ended][:_LIVE_ROWS]
-        table = sweep_table(record, trials=shown, latest=self._latest)
+        table = fitting_table(record, self._console, trials=shown, latest=self._latest)
         table.caption, table.caption_justify = _summary(record), "left"
         return table
 
@@ -173,6 +201,12 @@ def _last_measured(record: SweepRecord) -> list[str]:
     names = list(dict.fromkeys(name for trial in record.trials for name in trial.metrics))
     splits = [name.partition("/")[0] for name in names]
     return [name for name, split in zip(names, splits, strict=True) if split == splits[-1]]
+
+
+def _titles(keys: list[str]) -> list[str]:
+    """The last part of each key, if no other one ends so."""
+    ends = [key.rpartition(".")[2] for key in keys]
+    return [key if ends.count(end) > 1 else end for key, end in zip(keys, ends, strict=True)]
 
 
 def _status(trial: Trial) -> str:

@@ -18,8 +18,11 @@ from runner import resume, run
 from runner.api import launch_of
 from runner.checkpoint.manifest import read_manifests
 from runner.config.compose import compose
+from runner.config.sweep import Mode
 from runner.rundir import RunDirectory
 from runner.sweep import driver
+from runner.sweep.record import SweepRecord, Trial
+from runner.sweep.show import for_terminal, sweep_table
 from tests.conftest import REPOSITORY
 
 TINY = ("model.hidden=[8]", "phases.train.until.epochs=1")
@@ -73,6 +76,64 @@ def test_a_sweep_has_a_run_for_every_combination(workdir: Path, cli: Callable[..
     order = [int(line.split("│")[0]) for line in rows]
     assert [values[number] for number in order] == sorted(values.values(), reverse=True)
     assert done.out.endswith("\n4 finished\n")
+
+
+def searched(*keys: str) -> SweepRecord:
+    """A finished search over some keys."""
+    rates = [0.01234567, 0.12345678, 0.23456789]
+    trials = [
+        Trial(
+            number=number,
+            overrides=[f"{key}={rate}" for key in keys],
+            status="finished",
+            run=f"outputs/digits_search/57589886{number}d",
+            seconds=1.5,
+            values={"validation/accuracy": rate},
+            metrics={"validation/accuracy": rate, "test/loss": rate, "test/accuracy": rate},
+        )
+        for number, rate in enumerate(rates)
+    ]
+    objectives: dict[str, Mode] = {"validation/accuracy": "max"}
+    return SweepRecord(overrides=[], configs="", objectives=objectives, trials=trials)
+
+
+KEYS = ("optimizer.learning_rate", "model.dropout", "optimizer.epsilon")
+
+
+@pytest.mark.parametrize(
+    ("columns", "is_terminal", "place"),
+    [
+        (80, True, ""),
+        (120, True, ""),
+        (200, True, "outputs/digits_search/"),
+        (80, False, "outputs/digits_search/"),
+    ],
+)
+def test_the_table_fits_and_leaves_runs_and_statuses_whole(
+    workdir: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    columns: int,
+    is_terminal: bool,
+    place: str,
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1" if is_terminal else "")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for_terminal().sweep_ended(searched(*KEYS), workdir, changed=[])
+    lines = capfd.readouterr().out.splitlines()
+    rows = [line for line in lines if "finished │" in line]
+    assert [row.split()[-1] for row in rows] == [
+        f"{place}57589886{number}d" for number in (2, 1, 0)
+    ]
+    assert rows[0].count("0.2346") >= len(KEYS)
+    assert not is_terminal or max(map(len, rows)) <= columns
+
+
+def test_a_key_is_called_by_its_last_part_unless_another_one_ends_so() -> None:
+    table = sweep_table(searched("optimizer.learning_rate", "data.split.seed", "seed"))
+    assert [str(column.header) for column in table.columns][:4] == [
+        *("trial", "learning_rate", "data.split.seed", "seed")
+    ]
 
 
 def test_a_trial_is_the_run_that_the_same_overrides_make_alone(
