@@ -28,7 +28,7 @@ from runner.sweep.on_submitit import Local, Slurm
 from runner.sweep.open import opened, without_sweep
 from runner.sweep.pool import Pool
 from runner.sweep.search import SearchSweep, search_spec
-from runner.sweep.space import read_space
+from runner.sweep.space import check_values, read_space
 from runner.sweep.study import check_available
 from runner.sweep.trial import Task, work
 
@@ -67,7 +67,9 @@ class Grid(_Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         given = [*(f"{key}={value}" for key, value in self._params.items()), *arguments]
-        (trials,) = BasicSweeper.split_arguments(self._parser.parse_overrides(given), None)
+        overrides = self._parser.parse_overrides(given)
+        check_values(overrides)
+        (trials,) = BasicSweeper.split_arguments(overrides, None)
         with opened(self._context, self._config, given=given, trials=trials) as sweep:
             self._work_through(sweep)
 

@@ -98,7 +98,8 @@ class _Common(SweepObserver):
 
     def sweep_started(self, record: SweepRecord, directory: Path) -> None:
         self._record = record
-        self._say(f"sweep of {record.num_trials} trials: {shown_path(directory)}")
+        trials = "1 trial" if record.num_trials == 1 else f"{record.num_trials} trials"
+        self._say(f"sweep of {trials}: {shown_path(directory)}")
 
     def stopping(self, reason: str) -> None:
         self._say(f"{reason}: stops after saving; once more stops at once")

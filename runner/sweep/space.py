@@ -22,6 +22,7 @@ Value: TypeAlias = str | int | float
 """Of a parameter, as Optuna has it."""
 
 _TAGS = ("log",)
+_NO_VALUE = "there is no value in it"
 _NOT_OF_RUNS = ("hydra", "run", "sweep")
 """Keys that say where runs stand and how they are launched; a config from elsewhere is to set none."""
 
@@ -137,6 +138,21 @@ def read_space(
     return Space(tuple(reader.fixed.values()), dict(reader.dimensions.values()))
 
 
+def check_values(overrides: Sequence[Override]) -> None:
+    """Raises: ConfigError: not all of them have values that can be gone through."""
+    problems = []
+    for one in overrides:
+        if one.is_interval_sweep():
+            reason = (
+                "an interval is searched, with sweep=optuna; without it, give a range or a choice"
+            )
+            problems.append(f"{one.input_line}: {reason}")
+        elif one.is_sweep_override() and not any(one.sweep_string_iterator()):
+            problems.append(f"{one.input_line}: {_NO_VALUE}")
+    if problems:
+        raise ConfigError(problems)
+
+
 @dataclass
 class _Reader:
     """What is said of each key, the last word on it."""
@@ -175,7 +191,7 @@ def _dimension(override: Override) -> Dimension:
         return _interval(sweep, is_log=is_log)
     texts = tuple(dict.fromkeys(override.sweep_string_iterator()))
     if not texts:
-        raise ValueError("there is no value in it")
+        raise ValueError(_NO_VALUE)
     if override.is_range_sweep():
         return _range(tuple(override.sweep_iterator()), is_log=is_log)
     if is_log:

@@ -255,6 +255,24 @@ def test_what_is_wrong_for_all_is_told_before_anything_is_run(
 
 
 @pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        (
+            "seed=interval(1,3)",
+            "an interval is searched, with sweep=optuna; without it, give a range or a choice",
+        ),
+        ("seed=range(3,1)", "there is no value in it"),
+    ],
+)
+def test_what_cannot_be_gone_through_is_told_with_its_override(
+    workdir: Path, cli: Callable[..., Any], override: str, reason: str
+) -> None:
+    done = cli("-m", *TINY, "data.batch_size=64,128", override)
+    assert (done.code, done.out, done.err) == (2, "", f"runner: {override}: {reason}\n")
+    assert not (workdir / "outputs").exists()
+
+
+@pytest.mark.parametrize(
     ("how", "reason"),
     [
         ("crashes", "was killed by SIGKILL, as the system does when memory runs out"),
@@ -313,7 +331,7 @@ def test_a_sweep_takes_no_other_runs_for_its_trials(workdir: Path, cli: Callable
 
 def test_a_sweep_can_start_over(workdir: Path, cli: Callable[..., Any]) -> None:
     sweep = ("-m", *TINY, "seed=1")
-    cli(*sweep)
+    assert cli(*sweep).out.startswith("sweep of 1 trial: ")
     assert cli(*sweep, "run.fresh=true").out.count("begins") == 1
     assert len(list((workdir / "outputs/digits_mlp").glob("*.1"))) == 1
 
