@@ -62,7 +62,9 @@ class SearchSweep(Sweep):
         check_measured(self.experiment.objectives, by=self.experiment)
         self._watched = measured_on_the_way(self.experiment) if spec.pruner != "none" else None
         name = spec.study or self.directory.name
-        self.study = Study(spec, name, self.directory, self.record.objectives, self.space)
+        self.study = Study(
+            spec, name, self.directory, self.record.objectives, self.space, self._watched
+        )
         self.study.open()
         self.record.num_trials = self.study.num_trials()
         self.record.trials = self.study.trials()
@@ -86,9 +88,11 @@ class SearchSweep(Sweep):
         # Rows that come while a pruned trial stops are a matter of chance: the study sees none.
         if not isinstance(message, Row) or task.number in self._pruned:
             return None
-        reason = self._report(self.record.trial(task.number), message.content)
+        trial = self.record.trial(task.number)
+        reason = self._report(trial, message.content)
         if reason is not None:
             self._pruned[task.number] = reason
+            trial.metrics = {str(self._watched): self._watched_in(message.content)}
         return reason
 
     def close(self) -> None:
@@ -133,12 +137,15 @@ class SearchSweep(Sweep):
         if row["step"] in steps:
             return None  # Known from before: the run had gone on from an earlier checkpoint.
         steps.append(row["step"])
-        value = row[self._watched.partition("/")[2]]
+        value = self._watched_in(row)
         if value is None or not math.isfinite(value):
             return None  # Nothing that could be compared.
         if not self.study.report(trial.number, point=len(steps) - 1, value=value):
             return None
         return f"{self._watched} {value:.4g} at step {row['step']:,}, where others were better"
+
+    def _watched_in(self, row: Mapping[str, Any]) -> Any:
+        return row[str(self._watched).partition("/")[2]]
 
     def _is_watched(self, row: Mapping[str, Any]) -> bool:
         phase = self.experiment.phases.get(row["phase"])

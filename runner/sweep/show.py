@@ -51,8 +51,9 @@ def sweep_table(
     marked = {trial.number for trial in record.front()} if len(record.objectives) > 1 else set()
     table = _empty_table(_titles(keys), titles, is_narrow=is_narrow)
     for trial in record.sorted() if trials is None else trials:
-        metrics = {**trial.metrics, **latest.get(trial.number, {})}
-        values = (*map(trial.values.get, record.objectives), *map(metrics.get, names))
+        # A trial that came to no end has no value to compare, yet it may have measured one.
+        measured = {**trial.metrics, **latest.get(trial.number, {}), **trial.values}
+        values = map(measured.get, [*record.objectives, *names])
         seconds = "-" if trial.seconds is None else f"{trial.seconds:.1f}"
         cells = [*map(number, values), seconds][: len(titles)]
         run = Path(trial.run or "")

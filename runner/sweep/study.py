@@ -48,6 +48,7 @@ class Study:
     Args:
         name: what it is called there.
         directory: the sweep's folder.
+        watched: what a trial is pruned by, as split/name; None if none is.
     """
 
     spec: SearchSpec
@@ -55,6 +56,7 @@ class Study:
     directory: Path
     objectives: Mapping[str, Mode]
     space: Space
+    watched: str | None = None
     _study: optuna.Study = field(init=False)
     _database: optuna.storages.RDBStorage = field(init=False)
     _asked: dict[int, optuna.Trial] = field(default_factory=dict)
@@ -216,12 +218,16 @@ class Study:
     def _as_trial(self, one: FrozenTrial) -> Trial:
         values = dict(zip(self.objectives, one.values or (), strict=False))
         status = _STATUS[one.state.name]
+        reported = {}
+        if status == "pruned" and self.watched and one.last_step is not None:
+            reported[self.watched] = one.intermediate_values[one.last_step]
         return Trial(
             number=one.number,
             overrides=one.user_attrs.get(_OVERRIDES) or self.space.overrides(one.params),
             status=status,
             run=one.user_attrs.get(_RUN),
             values=values if status == "finished" else {},
+            metrics=reported,
         )
 
     def _check_objectives(self) -> None:

@@ -406,11 +406,14 @@ def test_a_trial_that_is_worse_than_others_is_pruned(workdir: Path) -> None:
     assert (pruned.status, pruned.values) == ("pruned", {})
     assert pruned.reason == "validation/accuracy 0.1 at step 2, where others were better"
     assert lab.trials()[3].intermediate_values == {0: 0.5, 1: 0.1}
+    told = r"^ 3 +│.* 0\.1000 │.* pruned"
+    assert re.search(told, lab.console.export_text(clear=False), re.MULTILINE)
     assert "5 finished, 1 pruned" in lab.console.export_text(clear=False)
     assert f"trial 3/6 pruned  {pruned.reason}" in lab.console.export_text(clear=False)
     done = Lab(space(*SPACE), *MEDIAN, rows=rows)
     assert (done.go(), done.begun) == (0, [])
     assert done.statuses() == lab.statuses()
+    assert re.search(told, done.console.export_text(clear=False), re.MULTILINE)
 
 
 def prepared(*overrides: str) -> tuple[Lab, Task]:
