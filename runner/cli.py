@@ -197,13 +197,19 @@ class Job:
 
 
 def _with_absolute_config_path(arguments: Sequence[str]) -> list[str]:
-    """Hydra takes a relative --config-path from the source file; people mean the working directory."""
+    """Hydra takes a relative --config-path from the source file; people mean the working directory.
+
+    Raises:
+        ConfigError: there is none.
+    """
     result = list(arguments)
     for index, argument in enumerate(result):
         flag, equals, value = argument.partition("=")
         if flag in ("--config-path", "-cp") and (equals or index + 1 < len(result)):
             place = Path(value if equals else result[index + 1])
-            target = str(place.absolute()) if place.is_dir() else str(place)
+            if not place.is_dir():
+                raise ConfigError(f"{place}: there is no such directory of configs")
+            target = str(place.absolute())
             result[index if equals else index + 1] = f"{flag}={target}" if equals else target
     return result
 

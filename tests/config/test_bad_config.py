@@ -249,6 +249,10 @@ BAD: list[tuple[str, str]] = [
     ),
     ("--config-name nope", f"nope: there is no nope.yaml in {config_directory()}"),
     ("--config-path nope", "nope: there is no such directory of configs"),
+    (
+        "--config-path outputs/nix/.hydra --config-name config",
+        "outputs/nix/.hydra: there is no such directory of configs",
+    ),
 ]
 
 
