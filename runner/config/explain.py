@@ -55,12 +55,7 @@ def _told_by_kind(error: BaseException, message: str) -> str | list[str] | None:
     """For an error that holds more than its message tells."""
     match error:
         case OverrideParseException(override=override):
-            key, _, value = override.partition("=")
-            reason = str(error).splitlines()[0]
-            quoted = f"""'{key}="{value}"'"""
-            return (
-                f"{override}: Hydra cannot read this ({reason}); quote special characters: {quoted}"
-            )
+            return f"{override}: {_unreadable(override, str(error))}"
         case MissingConfigException(missing_cfg_file=str(file), options=[*options]) if options:
             group, _, choice = file.rpartition("/")
             known = suggestion(choice, options)
@@ -71,6 +66,21 @@ def _told_by_kind(error: BaseException, message: str) -> str | list[str] | None:
             refused = re.search(r"To append to your config use \+(.+)", message)
             return _refused(refused[1], error) if refused else unresolved(error).problems
     return None
+
+
+def _unreadable(override: str, message: str) -> str:
+    key, is_value, value = override.partition("=")
+    if not is_value:
+        return "no key=value; a command is the first word, and -m does not go with it"
+    called = re.search(r"\w+ while evaluating '(\w+)\(.*", message)
+    if not called:
+        quoted = f"""'{key}="{value}"'"""
+        reason = message.splitlines()[0]
+        return f"Hydra cannot read this ({reason}); quote special characters: {quoted}"
+    functions = OverridesParser.create().functions.functions
+    if called[1] in functions:
+        return f"Hydra cannot read this ({called[0]})"
+    return f"Hydra has no function {called[1]}; {suggestion(called[1], functions)}"
 
 
 def _refused(override: str, error: OmegaConfBaseException) -> str | list[str]:

@@ -28,6 +28,7 @@ ADAM = (
     "global_clipnorm, use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, "
     "gradient_accumulation_steps, name"
 )
+FUNCTIONS = "known: int, str, bool, float, choice, range, interval, tag, sort, shuffle, glob"
 NET = "known: shape, outputs, hidden, activation, dropout"
 NO_BEST = "checkpoint.best is null; give it a metric, or restore latest"
 MEASURED = "known: validation/loss, validation/accuracy"
@@ -226,6 +227,28 @@ BAD: list[tuple[str, str]] = [
         "checkpoint.prefix=a[b",
         "checkpoint.prefix=a[b: Hydra cannot read this (mismatched input '[' expecting <EOF>); quote special "
         "characters: 'checkpoint.prefix=\"a[b\"'",
+    ),
+    (
+        "-m 'model.dropout=intervall(0,0.5)'",
+        "model.dropout=intervall(0,0.5): Hydra has no function intervall; did you mean interval? "
+        + FUNCTIONS,
+    ),
+    (
+        "-m '+model.note=int(lamda(3))'",
+        f"+model.note=int(lamda(3)): Hydra has no function lamda; {FUNCTIONS}",
+    ),
+    (
+        "-m 'model.dropout=interval(a,0.5)'",
+        "model.dropout=interval(a,0.5): Hydra cannot read this (TypeError while evaluating "
+        "'interval(a,0.5)': mismatch type argument start: str is incompatible with Union[int, float])",
+    ),
+    (
+        "-m resume 815b679b65",
+        "resume: no key=value; a command is the first word, and -m does not go with it",
+    ),
+    (
+        "seed=1 resume",
+        "resume: no key=value; a command is the first word, and -m does not go with it",
     ),
     ("'seed=${nope}'", "seed=${nope}: Interpolation key 'nope' not found"),
     ("'model.dropout=${model}'", "model.dropout=${model}: Interpolation to parent node detected"),
