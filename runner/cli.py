@@ -95,6 +95,11 @@ def _launch(arguments: Sequence[str]) -> int:
 
         print(help_text(), end="")
         return 0
+    if "--version" in arguments:
+        from runner.provenance import versions
+
+        print(f"runner {versions().get('tf-runner', 'from a clone')}")
+        return 0
     single = _single(arguments)
     if single is None:
         return _launch_by_hydra(arguments)
@@ -134,6 +139,7 @@ def _launch_by_hydra(arguments: Sequence[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     import hydra
 
+    _check_options(arguments)
     from runner.config.compose import plain_errors
     from runner.config.hydra import CONFIG_NAME, VERSION_BASE, config_directory, register
     from runner.sweep.plugins import register as register_plugins
@@ -149,6 +155,22 @@ def _launch_by_hydra(arguments: Sequence[str]) -> int:
         )
         main(job)()
     return job.exit_code
+
+
+def _check_options(arguments: Sequence[str]) -> None:
+    """Raises: ConfigError: one of them is none."""
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    known = [name for name in parser._option_string_actions if name.startswith("--")]
+    _, others = parser.parse_known_args(arguments)
+    problems = [
+        f"{one}: no such option; {suggestion(one.partition('=')[0], [*known, '--allow'])}"
+        for one in others
+        if one.startswith("-")
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 class Job:

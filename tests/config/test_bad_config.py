@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,10 @@ ADAM = (
     "gradient_accumulation_steps, name"
 )
 FUNCTIONS = "known: int, str, bool, float, choice, range, interval, tag, sort, shuffle, glob"
+OPTIONS = (
+    "known: --help, --hydra-help, --version, --cfg, --resolve, --package, --run, --multirun, "
+    "--shell-completion, --config-path, --config-name, --config-dir, --experimental-rerun, --info, --allow"
+)
 NET = "known: shape, outputs, hidden, activation, dropout"
 NO_BEST = "checkpoint.best is null; give it a metric, or restore latest"
 MEASURED = "known: validation/loss, validation/accuracy"
@@ -270,6 +275,8 @@ BAD: list[tuple[str, str]] = [
         "seed",
         "seed: no such command, and no key=value; known: resume, evaluate, reproduce, ls, show, checkpoints",
     ),
+    ("--hlep", f"--hlep: no such option; did you mean --help? {OPTIONS}"),
+    ("-m seed=1,2 --alow=x.y", f"--alow=x.y: no such option; did you mean --allow? {OPTIONS}"),
     ("--config-name nope", f"nope: there is no nope.yaml in {config_directory()}"),
     ("--config-path nope", "nope: there is no such directory of configs"),
     (
@@ -284,6 +291,12 @@ def test_the_message(cli: Command, workdir: Path, command: str, message: str) ->
     done = cli(*shlex.split(command))
     assert (done.code, done.out, done.err) == (2, "", f"runner: {message}\n")
     assert list(workdir.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["--version", "-m seed=1 --version"])
+def test_the_version_is_the_runners(cli: Command, command: str) -> None:
+    done = cli(*command.split())
+    assert (done.code, done.out) == (0, f"runner {metadata.version('tf-runner')}\n")
 
 
 def test_all_problems_are_told_at_once(cli: Command, workdir: Path) -> None:
