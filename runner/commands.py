@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.checkpoint.manifest import Manifest, lone_checkpoints, read_manifests
 from runner.config.changes import change_from_json
-from runner.errors import ConfigError, UserError, suggestion
+from runner.errors import ConfigError, UserError, listed, suggestion
 from runner.record import RunRecord, Sitting
 from runner.report.console import plain_console
 from runner.report.tables import (
@@ -167,8 +167,8 @@ def find_run(text: str) -> Path:
     if len(matching) == 1:
         return matching[0]
     if matching:
-        listed = ", ".join(shown_path(run) for run in matching)
-        raise ConfigError(f"RUN={text}: more than one run begins so: {listed}")
+        begun = listed([shown_path(run) for run in matching])
+        raise ConfigError(f"RUN={text}: more than one run begins so: {begun}")
     known = [run.name for run in reversed(runs)]
     raise ConfigError(
         f"RUN={text}: no such directory with a run.json, and no such id; {suggestion(text, known)}"

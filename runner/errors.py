@@ -91,10 +91,16 @@ def suggestion(name: str, known: Iterable[str]) -> str:
         return "none is known"
     guess = nearest(name, names)
     mean = f"did you mean {guess}? " if guess else ""
+    if len(names) > _MAX_UNCUT:
+        names.sort(key=lambda other: _likeness(name, other), reverse=True)
+    return f"{mean}known: {listed(names)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """All of a few names; of many, the first dozen and how many more there are."""
     if len(names) <= _MAX_UNCUT:
-        return f"{mean}known: {', '.join(names)}"
-    likely = sorted(names, key=lambda other: _likeness(name, other), reverse=True)[:_MAX_SHOWN]
-    return f"{mean}known: {', '.join(likely)} and {len(names) - _MAX_SHOWN} more"
+        return ", ".join(names)
+    return f"{', '.join(names[:_MAX_SHOWN])} and {len(names) - _MAX_SHOWN} more"
 
 
 def nearest(name: str, known: Iterable[str], *, likeness: float = 0.6) -> str | None:

@@ -194,6 +194,23 @@ def test_what_is_listed_on_a_terminal_can_be_copied(
     assert "finished" in line
 
 
+def test_of_many_runs_that_begin_so_a_dozen_are_told(
+    workdir: Path, cli: Callable[..., Any]
+) -> None:
+    for number in range(20):
+        place = Path(f"outputs/many/ab{number:02}")
+        place.mkdir(parents=True)
+        (place / "run.json").write_text("{}")
+    for text in ("", "ab"):
+        done = cli("show", text)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(
+            f"runner: RUN={text}: more than one run begins so: outputs/many/ab"
+        )
+        assert done.err.count("outputs/") == 12
+        assert done.err.endswith(" and 8 more\n")
+
+
 def test_a_place_to_list_that_does_not_exist_is_told(
     workdir: Path, cli: Callable[..., Any]
 ) -> None:
