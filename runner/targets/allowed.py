@@ -28,6 +28,7 @@ _OTHERS = ("runner.config.sweep.SearchSpec",)
 _PROJECT = Path("pyproject.toml")
 _MAX_LENGTH = 200
 """Characters; no longer name is looked for."""
+_IS_RUN = "it is run as code then, so only if you know it"
 _GIVE = "give a dotted name, such as my_package.MyModel"
 
 _added: ContextVar[frozenset[str]] = ContextVar("added", default=frozenset())
@@ -80,7 +81,7 @@ def check_allowed(name: str) -> None:
     if len(name) <= _MAX_LENGTH:
         locate(name)
     how = f'--allow {name}, or in pyproject.toml: [tool.runner] allow = ["{name}"]'
-    raise NotAllowed(f"is not allowed; {_mean(name)}allow it with {how}")
+    raise NotAllowed(f"is not allowed; {_mean(name)}allow it with {how}; {_IS_RUN}")
 
 
 def _is_built_in(name: str) -> bool:

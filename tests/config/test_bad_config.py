@@ -34,6 +34,7 @@ OPTIONS = (
     "known: --help, --hydra-help, --version, --cfg, --resolve, --package, --run, --multirun, "
     "--shell-completion, --config-path, --config-name, --config-dir, --experimental-rerun, --info, --allow"
 )
+IS_RUN = "it is run as code then, so only if you know it"
 NET = "known: shape, outputs, hidden, activation, dropout"
 NO_BEST = "checkpoint.best is null; give it a metric, or restore latest"
 MEASURED = "known: validation/loss, validation/accuracy"
@@ -199,7 +200,7 @@ BAD: list[tuple[str, str]] = [
     (
         "phases.evaluate._target_=os.system",
         "phases.evaluate._target_=os.system: is not allowed; allow it with --allow os.system, or in "
-        'pyproject.toml: [tool.runner] allow = ["os.system"]',
+        f'pyproject.toml: [tool.runner] allow = ["os.system"]; {IS_RUN}',
     ),
     (
         "--allow os.system phases.evaluate._target_=os.system",
@@ -209,7 +210,7 @@ BAD: list[tuple[str, str]] = [
         "model._target_=keras.src.models.Sequential",
         "model._target_=keras.src.models.Sequential: is not allowed; did you mean keras.Sequential? if "
         "not, allow it with --allow keras.src.models.Sequential, or in pyproject.toml: [tool.runner] "
-        'allow = ["keras.src.models.Sequential"]',
+        f'allow = ["keras.src.models.Sequential"]; {IS_RUN}',
     ),
     ("--allow=Net seed=1", "--allow Net: give a dotted name, such as my_package.MyModel"),
     ("seed=1 --allow", "--allow : give a dotted name, such as my_package.MyModel"),

@@ -114,7 +114,8 @@ def test_the_nearest_name_is_told(name: str, mean: str) -> None:
     with pytest.raises(NotAllowed) as told:
         check_allowed(name)
     how = f'allow it with --allow {name}, or in pyproject.toml: [tool.runner] allow = ["{name}"]'
-    assert str(told.value) == f"is not allowed; {mean}{how}"
+    known = "it is run as code then, so only if you know it"
+    assert str(told.value) == f"is not allowed; {mean}{how}; {known}"
 
 
 def test_what_there_is_not_is_told_before_that_it_is_not_allowed() -> None:
