@@ -9,8 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NewType
 
 from runner.errors import Invalid, UserError
+
+Duration = NewType("Duration", str)
+DURATION = "a number and a unit, such as 90s, 30m, 2h or 1d"
+"""What to give for one, in words."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -126,7 +131,7 @@ def duration_s(text: str) -> float:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
     if match is None:
-        raise ValueError("give a number and a unit, such as 90s, 30m, 2h or 1d")
+        raise ValueError(f"give {DURATION}")
     return float(match[1]) * _SECONDS[match[2]]
 
 

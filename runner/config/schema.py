@@ -16,7 +16,7 @@ from runner.data import SPLITS, Data
 from runner.engine import EngineSpec
 from runner.errors import ConfigError, Invalid, shown, suggestion
 from runner.files import is_plain
-from runner.interrupt import check_duration
+from runner.interrupt import Duration, check_duration
 from runner.phases import Phase
 from runner.schedule import Every
 from runner.targets import Target
@@ -44,7 +44,7 @@ class RunSpec:
     """The run directory."""
     fresh: bool = False
     """Start over; what is there is moved aside, not deleted."""
-    max_time: str | None = None
+    max_time: Duration | None = None
     """Stop after so long, such as 30m or 2h, to go on with the same command."""
 
     def __post_init__(self) -> None:

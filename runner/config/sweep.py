@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from runner.errors import Invalid
-from runner.interrupt import check_duration
+from runner.interrupt import Duration, check_duration, duration_s
 
 Mode: TypeAlias = Literal["max", "min"]
 Sampler: TypeAlias = Literal["tpe", "random", "grid", "cmaes", "nsgaii"]
@@ -28,7 +28,7 @@ class SweepSpec:
     """Trials at once, which share the cores; null for one a core."""
     retry_failed: bool = False
     """Run those again that failed in an earlier launch."""
-    trial_timeout: str | None = None
+    trial_timeout: Duration | None = None
     """A trial that takes longer, such as 30m or 2h, has failed."""
 
     def __post_init__(self) -> None:
@@ -44,6 +44,9 @@ class SweepSpec:
             raise Invalid("metric", None, f"give what sweep.mode={self.mode} is about, or no mode")
         if self.trial_timeout is not None:
             check_duration("trial_timeout", self.trial_timeout)
+            if not duration_s(self.trial_timeout):
+                reason = "leaves a trial no time; give some, or null for no limit"
+                raise Invalid("trial_timeout", self.trial_timeout, reason)
 
     def objectives(self) -> dict[str, Mode]:
         """What is given to compare trials by; empty if nothing is."""

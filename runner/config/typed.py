@@ -18,6 +18,7 @@ from typing import Any, Literal, Union
 from runner.config.nodes import class_named, target_at
 from runner.config.problems import gather, join
 from runner.errors import ConfigError, Invalid, nearest, shown, suggestion
+from runner.interrupt import DURATION, Duration
 from runner.targets import TARGET, Target
 
 _KERAS_MARK = "class_name"
@@ -30,6 +31,7 @@ _NAMES: dict[Any, str] = {
     list: "a list, such as [1, 2]",
     str: "text",
     types.NoneType: "null",
+    Duration: DURATION,
     Target: f"a mapping with {TARGET}",
 }
 
@@ -72,7 +74,7 @@ def _anything(value: object, key: str) -> Any:
 def _scalar(kind: Any, value: object, key: str) -> Any:
     if kind is float and type(value) is int:
         return float(value)
-    if type(value) is kind:
+    if type(value) is getattr(kind, "__supertype__", kind):
         return value
     if kind not in _NAMES:
         raise ConfigError(f"{key}={shown(value)}: no config can give this, a {_described(kind)}")

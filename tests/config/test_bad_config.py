@@ -34,6 +34,7 @@ OPTIONS = (
     "known: --help, --hydra-help, --version, --cfg, --resolve, --package, --run, --multirun, "
     "--shell-completion, --config-path, --config-name, --config-dir, --experimental-rerun, --info, --allow"
 )
+DURATION = "a number and a unit, such as 90s, 30m, 2h or 1d"
 IS_RUN = "it is run as code then, so only if you know it"
 NET = "known: shape, outputs, hidden, activation, dropout"
 NO_BEST = "checkpoint.best is null; give it a metric, or restore latest"
@@ -115,6 +116,8 @@ BAD: list[tuple[str, str]] = [
     ("tracking.tensorboard=yes", "tracking.tensorboard=yes: give true or false"),
     ("tracking.log_every=5", "tracking.log_every=5: give a mapping of {steps, epochs, seconds}"),
     ("run.dir=5", "run.dir=5: give text, in quotes: 'run.dir=\"5\"'"),
+    ("run.max_time=15", f"run.max_time=15: give {DURATION}"),
+    ("sweep.trial_timeout=15", f"sweep.trial_timeout=15: give {DURATION}"),
     ("engine.compile=xl", "engine.compile=xl: did you mean xla? known: auto, graph, xla, eager"),
     (
         "checkpoint.numbering=stp",
@@ -144,6 +147,10 @@ BAD: list[tuple[str, str]] = [
     (
         "phases.train.evaluate.every.steps=100",
         "phases.train.evaluate.every.epochs=1: given together with steps=100; set all but one to null",
+    ),
+    (
+        "sweep.trial_timeout=0s",
+        "sweep.trial_timeout=0s: leaves a trial no time; give some, or null for no limit",
     ),
     ("checkpoint.every.steps=0", "checkpoint.every.steps=0: give a number above 0"),
     (
