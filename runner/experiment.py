@@ -158,10 +158,23 @@ def _model(experiment: Experiment, spec: dict[str, tf.TensorSpec]) -> keras.Mode
     # Zeros rather than shapes alone: a subclassed model makes its weights when it is called.
     example = tf.zeros([1, *x.shape[2:]], x.dtype)
     try:
-        model(example, training=False)
+        outputs = model(example, training=False)
     except Exception as error:
         raise ConfigError(_misfit(experiment, spec, error)) from error
+    _check_outputs(experiment, outputs)
     return model
+
+
+def _check_outputs(experiment: Experiment, outputs: object) -> None:
+    """Without one for every label, training fails at the first example that has another."""
+    if not experiment.task.has_labels() or not isinstance(outputs, tf.Tensor):
+        return
+    given, needed = outputs.shape[-1:].num_elements(), experiment.data.outputs
+    if given < needed:
+        raise ConfigError(
+            f"model={experiment.model.name}: gives {given} outputs where data.outputs={needed}; "
+            "give it one for each label"
+        )
 
 
 def _state(

@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import re
 import resource
 import shlex
 import shutil
@@ -555,6 +556,13 @@ def test_a_phase_may_name_the_checkpoint_that_it_evaluates(workdir: Path) -> Non
 def test_data_that_contradict_the_config_are_told(workdir: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.outputs=5: .* label 9; give 10"):
         run(*TINY_NAMED, "data.outputs=5")
+
+
+def test_a_model_has_an_output_for_every_label(workdir: Path) -> None:
+    few = "model=models.mlp.mlp: gives 5 outputs where data.outputs=10; give it one for each label"
+    with pytest.raises(ConfigError, match=f"^{re.escape(few)}$"):
+        run(*TINY_NAMED, "model.outputs=5")
+    assert run(*TINY_NAMED, "model.outputs=12", "run.fresh=true").step == 3
 
 
 def test_lost_rows_are_told_and_not_doubled(

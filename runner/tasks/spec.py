@@ -21,6 +21,10 @@ class Task(ABC):
     def metric_names(self) -> list[str]:
         """The names of the numbers in a row, the loss among them."""
 
+    def has_labels(self) -> bool:
+        """Whether ``y`` is the number of the model's output that is right."""
+        return False
+
     @abstractmethod
     def build(self) -> Steps:
         """The steps, with metrics of their own; imports TensorFlow."""
@@ -43,6 +47,9 @@ class Supervised(Task):
 
     def metric_names(self) -> list[str]:
         return ["loss", *self.metrics]
+
+    def has_labels(self) -> bool:
+        return self.loss.name == "keras.losses.SparseCategoricalCrossentropy"
 
     def build(self) -> Steps:
         from runner.tasks.steps import SupervisedSteps
