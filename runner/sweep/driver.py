@@ -23,6 +23,9 @@ from runner.sweep.record import RECORD, Status, SweepRecord, Trial
 from runner.sweep.trial import Failure, Row, Task
 from runner.targets import additions, hashes
 
+_GRACE_S = 15.0
+_LOOKS_EVERY_S = 0.2
+
 
 class SweepObserver(Protocol):
     """Is told what happens in a sweep; shows it to people, changes nothing."""
@@ -60,6 +63,7 @@ class Sweep:
     observer: SweepObserver
     earlier: SweepRecord | None = None
     clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
     _begun: dict[int, float] = field(default_factory=dict)
     """When each trial that was not recalled began."""
     _told: dict[int, tuple[Status | None, str | None]] = field(default_factory=dict)
@@ -176,6 +180,21 @@ class Sweep:
             twin.values, twin.metrics = dict(trial.values), dict(trial.metrics)
             self._end(twin, status, reason)
 
+    def freed(self) -> bool:
+        """Whether trials that other processes were at work on are free now; waits for that for a while.
+
+        What a killed sweep leaves at work saves and stops within seconds.
+        """
+        ends = self.clock() + _GRACE_S
+        while taken := self.record.of_status("elsewhere"):
+            free = [one for one in taken if not RunDirectory(Path(str(one.run))).is_locked()]
+            for trial in free:
+                trial.status = "waiting"
+            if free or self.is_stopping or self.clock() >= ends:
+                return bool(free)
+            self.sleep(_LOOKS_EVERY_S)
+        return False
+
     def stopping(self, reason: str) -> None:
         self.is_stopping = True
         self.observer.stopping(reason)
@@ -206,8 +225,6 @@ class Sweep:
     def _coming(self) -> Iterator[Trial]:
         """What has not come to an end, one after the other."""
         yield from self.record.of_status("waiting")
-        # Who was at work on these then, such as what a killed sweep left, may be done with them now.
-        yield from self.record.of_status("elsewhere")
 
     def _is_same(self) -> bool:
         """Whether the earlier launch composed its trials of the same configs."""

@@ -48,11 +48,16 @@ class _Sweeper(Sweeper):
 
     def _work_through(self, sweep: Sweep) -> None:
         sweep.begin()
+        self._launch(sweep)
+        while sweep.freed():
+            self._launch(sweep)
+        self._job.exit_code = sweep.finish()
+
+    def _launch(self, sweep: Sweep) -> None:
         if isinstance(self._launcher, RunnerLauncher):
             self._launcher.work_through(sweep)
         else:
             _hand_over(sweep, self._launcher, self._job)
-        self._job.exit_code = sweep.finish()
 
 
 class Grid(_Sweeper):

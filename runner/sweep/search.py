@@ -95,6 +95,10 @@ class SearchSweep(Sweep):
             trial.metrics = {str(self._watched): self._watched_in(message.content)}
         return reason
 
+    def freed(self) -> bool:
+        """The study has given these up, and chosen others."""
+        return False
+
     def close(self) -> None:
         super().close()
         if hasattr(self, "study"):

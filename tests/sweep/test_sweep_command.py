@@ -221,6 +221,27 @@ def test_a_trial_that_another_process_was_at_work_on_is_looked_at_again(
     assert (done.code, statuses(workdir)) == (0, ["finished", "finished"])
 
 
+def test_a_trial_that_another_process_stays_at_work_on_is_told(
+    workdir: Path, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(driver, "_GRACE_S", 0.6)
+    begin = driver.Sweep.begin
+
+    def by_the_clock(sweep: driver.Sweep) -> None:
+        sweep.clock, sweep.sleep = lambda: sum(slept), slept.append
+        begin(sweep)
+
+    monkeypatch.setattr(driver.Sweep, "begin", by_the_clock)
+    first = Path(launch_of(compose([*TINY, "seed=1"]), []).experiment.run.dir)
+    first.mkdir(parents=True)
+    with RunDirectory(first).locked():
+        done = cli("-m", *TINY, "seed=1,2")
+    assert (done.code, statuses(workdir)) == (1, ["elsewhere", "finished"])
+    assert "is being worked on by process" in done.err
+    assert len(slept) in (3, 4)
+
+
 def test_what_no_phase_measures_is_no_objective(workdir: Path, cli: Callable[..., Any]) -> None:
     done = cli("-m", *TINY, "seed=1,2", "sweep.metric=test/los", "sweep.mode=min")
     assert done.code == 2
