@@ -83,7 +83,8 @@ def compare(record: RunRecord, present: dict[str, Any], *, data: dict[str, str])
     reasons = numerics.differences(record.numerics, present)
     sitting = record.sittings[-1]
     before = next((one.data for one in reversed(record.sittings[:-1]) if one.data), data)
-    if not any(change["key"].partition(".")[0] == "data" for change in sitting.changes):
+    changed = {change["key"] for change in sitting.changes} - {"data.batch_size"}
+    if not any(key.partition(".")[0] == "data" for key in changed):
         reasons += numerics.differences({"data": before}, {"data": data})
     sitting.data, sitting.not_identical = data, reasons
     for reason in reasons:

@@ -140,3 +140,7 @@ def test_data_that_changed_under_a_run_are_told(
     sittings = json.loads((workdir / "here/run.json").read_text())["sittings"]
     assert sittings[-1]["not_identical"] == []
     assert sittings[-1]["data"] != sittings[-2]["data"]
+    np.save(workdir / "y.npy", np.arange(20) % 2)
+    resume("here", "data.batch_size=2", "engine.limit_steps=5")
+    last = json.loads((workdir / "here/run.json").read_text())["sittings"][-1]
+    assert [line.partition(" ")[0] for line in last["not_identical"]] == told[1]

@@ -321,6 +321,27 @@ def test_other_data_begin_another_one(workdir: Path) -> None:
         reproduce("here")
 
 
+def test_data_that_a_run_went_on_with_count_too(workdir: Path) -> None:
+    np.save(workdir / "x.npy", np.arange(60, dtype=np.float32).reshape(20, 3))
+    for name in ("y", "z"):
+        np.save(workdir / f"{name}.npy", np.arange(20) % 2)
+    arrays = ("data=arrays", "data.x=x.npy", "data.y=y.npy", "data.shape=[3]", "data.outputs=2")
+    given = (*arrays, *(one for one in LINEAR if "own" not in one and "limit" not in one))
+    with pytest.raises(Stop):
+        run(*given, "checkpoint.every.steps=1", observer=StopAt(1))
+    resume("here", "data.y=z.npy")
+    listen = Listen()
+    assert reproduce("here", observer=listen).is_identical
+    assert listen.matters == []
+    np.save(workdir / "z.npy", np.arange(20) % 2 ^ 1)
+    assert not reproduce("here", observer=listen).is_identical
+    assert [line.partition(" is ")[0] for line in listen.matters] == [
+        "data.train",
+        "data.validation",
+        "data.test",
+    ]
+
+
 def test_code_that_no_revision_held_then_nor_now(own_model: Path) -> None:
     for command in ("init -q", "add own_model.py", "-c user.name=x -c user.email=y commit -qm one"):
         subprocess.run(["git", *command.split()], check=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ class Surroundings:
     """What no revision holds of it; see `runner.worktree`."""
     numerics: dict[str, Any]
     """As far as they are known before TensorFlow starts; what a run chose is taken for chosen again."""
-    data: dict[str, str]
-    """A hash of each part; see `runner.data.digests`."""
+    data: list[dict[str, str]]
+    """Of what each part of the run was done with, hashes; see `runner.data.digests`."""
 
     def key(self, history: object) -> str:
         """Ten hexadecimal digits, the same for the same history of a run in the same surroundings.
@@ -48,13 +48,15 @@ class Surroundings:
         return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
-def surroundings(experiment: Experiment, record: RunRecord, *, data: Data) -> Surroundings:
+def surroundings(
+    experiment: Experiment, record: RunRecord, *, data: Sequence[Data]
+) -> Surroundings:
     """What there is now for a run to be done afresh.
 
     Args:
         experiment: what the run is by now.
         record: its run.json.
-        data: what it began with.
+        data: of each of its parts, from one change of its config to the next.
 
     Raises:
         DataError, ConfigError: the data cannot be had, or do not fit.
@@ -71,8 +73,16 @@ def surroundings(experiment: Experiment, record: RunRecord, *, data: Data) -> Su
             threads=then.get("threads", 0),
             devices=then.get("devices", []),
         ),
-        data=digests(load(data)),
+        data=_digests(data),
     )
+
+
+def _digests(data: Sequence[Data]) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = []
+    for number, one in enumerate(data):
+        is_same = number > 0 and one == data[number - 1]
+        found.append(found[-1] if is_same else digests(load(one)))
+    return found
 
 
 def _code_now(sources: Iterable[str]) -> bytes | None:
@@ -83,7 +93,13 @@ def _code_now(sources: Iterable[str]) -> bytes | None:
 
 
 def matters(
-    experiment: Experiment, record: RunRecord, now: Surroundings, *, id: str, code: bytes | None
+    experiment: Experiment,
+    record: RunRecord,
+    now: Surroundings,
+    *,
+    id: str,
+    code: bytes | None,
+    data: Sequence[Mapping[str, str]],
 ) -> list[str]:
     """What is not as it was and could matter, in plain words; nothing if nothing could.
 
@@ -92,6 +108,7 @@ def matters(
         record: its run.json.
         id: that its saved config has now.
         code: what the run kept of it that no revision held.
+        data: what the run kept of the data of each part, if anything.
     """
     return [
         *_config(record, id),
@@ -99,7 +116,7 @@ def matters(
         *(_uncommitted(record, now) if code != now.code else []),
         *_differing(record.versions, now.versions),
         *_numerics(record, now),
-        *_data(record, now),
+        *_data(data, now),
         *_within(record),
         *_by_the_clock(experiment),
     ]
@@ -147,9 +164,10 @@ def _numerics(record: RunRecord, now: Surroundings) -> list[str]:
     return numerics.differences(then, here) if record.numerics else []
 
 
-def _data(record: RunRecord, now: Surroundings) -> list[str]:
-    then = next((sitting.data for sitting in record.sittings if sitting.data), now.data)
-    return numerics.differences({"data": then}, {"data": now.data})
+def _data(then: Sequence[Mapping[str, str]], now: Surroundings) -> list[str]:
+    pairs = [(before, after) for before, after in zip(then, now.data, strict=True) if before]
+    told = [numerics.differences({"data": before}, {"data": after}) for before, after in pairs]
+    return list(dict.fromkeys(line for lines in told for line in lines))
 
 
 def _within(record: RunRecord) -> Iterator[str]:

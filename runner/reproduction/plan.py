@@ -27,6 +27,8 @@ class Part:
     """What had been changed when it began; nothing at first."""
     until: int | None
     """The step at which the next change took hold; None for the end of the run."""
+    data: dict[str, str]
+    """Hashes of what it was done with, if they are known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,15 +101,23 @@ def plan_of(run: Path) -> Plan:
     if record is None:
         raise ConfigError(f"RUN={run}: no such directory with a run.json")
     _check_finished(run, record)
-    first, parts = saved_config(run), parts_of(record)
-    experiment = experiment_of(saved_config(run, amendments=record.amendments))
-    now, id = surroundings(experiment, record, data=experiment_of(first).data), id_of(first)
+    parts, amendments = parts_of(record), record.amendments
+    configs = [saved_config(run, amendments=amendments[:count]) for count in range(len(parts))]
+    id, experiments = id_of(configs[0]), [experiment_of(one) for one in configs]
+    now = surroundings(experiments[-1], record, data=[one.data for one in experiments])
     return Plan(
         run=run,
         record=record,
         directory=run / FOLDER / now.key([id, *map(vars, parts)]),
         parts=parts,
-        matters=matters(experiment, record, now, id=id, code=RunDirectory(run).code()),
+        matters=matters(
+            experiments[-1],
+            record,
+            now,
+            id=id,
+            code=RunDirectory(run).code(),
+            data=[part.data for part in parts],
+        ),
     )
 
 
@@ -122,9 +132,14 @@ def parts_of(record: RunRecord) -> list[Part]:
         for number, sitting in enumerate(begun)
         if sitting.overrides
     ]
+    changed = [sitting for sitting in begun if sitting.overrides]
+    first = begun[0].data if begun and not begun[0].overrides else {}
+    data = [first, *(sitting.data for sitting in changed)]
     return [
-        Part(overrides=overrides, until=until)
-        for overrides, until in zip([[], *record.amendments], [*steps, None], strict=True)
+        Part(overrides=overrides, until=until, data=hashes)
+        for overrides, until, hashes in zip(
+            [[], *record.amendments], [*steps, None], data, strict=True
+        )
     ]
 
 
