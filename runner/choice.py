@@ -228,9 +228,14 @@ def _time(
 
 
 def choices_path() -> Path:
-    """Where the user's choices stand: in the cache, by the XDG base directory specification."""
-    cache = os.environ.get("XDG_CACHE_HOME") or f"{os.environ.get('HOME', '')}/.cache"
-    return Path(cache) / "tf-runner" / "choices.jsonl"
+    """Where the user's choices stand: in the cache, by the XDG base directory specification.
+
+    Without a home, they stand beside the runs.
+    """
+    home = os.environ.get("HOME")
+    given = [os.environ.get("XDG_CACHE_HOME", ""), f"{home}/.cache" if home else ""]
+    cache = next((one for one in given if Path(one).is_absolute()), "outputs")
+    return Path(cache, "tf-runner", "choices.jsonl")
 
 
 class Choices:

@@ -249,6 +249,26 @@ GRAPH = Choice(threads=2, compile="graph")
 XLA = Choice(threads=2, compile="xla")
 
 
+@pytest.mark.parametrize(
+    ("cache", "home", "place"),
+    [
+        ("/cache", "/home/me", "/cache"),
+        ("cache", "/home/me", "/home/me/.cache"),
+        (None, "/home/me", "/home/me/.cache"),
+        (None, None, "outputs"),
+        ("", "", "outputs"),
+    ],
+)
+def test_where_choices_stand(
+    cache: str | None, home: str | None, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("XDG_CACHE_HOME", cache), ("HOME", home)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert choices_path() == Path(place, "tf-runner", "choices.jsonl")
+
+
 def test_the_first_of_two_choices_holds(tmp_path: Path) -> None:
     path = tmp_path / "outputs" / "choices"
     here = Choices(path, run="a", machine={"processor": "fast"})

@@ -90,6 +90,7 @@ def register() -> None:
     """
     forget()
     _ids.clear()
+    _READ.clear()
     foreign.register()
     register_resolvers()
     node = HydraConf(
@@ -155,7 +156,7 @@ def check_place(experiment: Experiment, hydra: DictConfig) -> None:
     """
     sources = {one.path for one in hydra.runtime.config_sources if one.schema == "file"}
     given = {one.partition("=")[0].lstrip("+") for one in task_overrides(hydra)}
-    if sources <= {config_directory()} or "run" in given:
+    if sources <= {config_directory()}:
         return
     run, wrong = experiment.run, []
     if "run.dir" not in given and (Path(run.dir).is_absolute() or ".." in Path(run.dir).parts):

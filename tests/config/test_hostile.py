@@ -215,7 +215,8 @@ def test_a_search_that_leads_elsewhere(
     folder.mkdir(parents=True)
     text = f"# @package _global_\ndefaults: [override /sweep: optuna]\nsweep:\n  n_trials: 2\n  {sweep}\n"
     (folder / "mine.yaml").write_text(text)
-    done = cli("-m", "--config-dir", "conf", "experiment=mine", "debug=smoke")
+    asked = ("-m", "--config-dir", "conf", "experiment=mine", "debug=smoke", "run={max_time: 1h}")
+    done = cli(*asked)
     assert done.code == 2, done.out
     assert "on the command line" in done.err
     assert not list(workdir.parent.glob("mad*")) and not list(workdir.rglob("run.json"))
