@@ -10,7 +10,8 @@ import os
 import sys
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
@@ -22,15 +23,20 @@ from omegaconf import DictConfig
 
 from runner import api, session
 from runner.config.hydra import task_overrides
-from runner.errors import ConfigError
+from runner.errors import ConfigError, UserError
 from runner.interrupt import StopRequest
 from runner.report.console import Plain, plain_console
+from runner.rundir import RunDirectory
+from runner.session import Launch
 from runner.sweep.driver import Sweep
 from runner.sweep.launcher import RunnerLauncher
 from runner.sweep.trial import Failure, Task, print_to, telling_failures
 from runner.targets import additions, allowing
 
 H = TypeVar("H")
+Beginning = tuple[str, str, int]
+"""When and by whom a run was begun, by which it is told from one that was moved aside."""
+
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +52,8 @@ class Handed:
     """Where what trials print goes; absolute."""
     allow: list[str] = field(default_factory=additions)
     """Names that the config may give besides the built-in ones."""
+    earlier: dict[int, Beginning | None] = field(default_factory=dict)
+    """By trial, the run that stood in its directory when it was handed over."""
 
     def __call__(self, config: DictConfig) -> Failure | None:
         """Runs, resumes or recalls the trial's run; returns why it did not come to its end."""
@@ -56,8 +64,16 @@ class Handed:
             sys.path.insert(0, str(self.directory))
             print_to(self.logs / f"trial-{hydra.job.num}.log")
             launch = api.launch(config, hydra, task_overrides(hydra))
-            session.run(launch, Plain(plain_console()))
+            session.run(self._once_fresh(launch, hydra.job.num), Plain(plain_console()))
         return told[0] if told else None
+
+    def _once_fresh(self, launch: Launch, number: int) -> Launch:
+        """With run.fresh only if the run was not begun anew before, and this goes on with it."""
+        run = launch.experiment.run
+        if not run.fresh or _beginning(run.dir) in (None, self.earlier.get(number)):
+            return launch
+        goes_on = replace(launch.experiment, run=replace(run, fresh=False))
+        return replace(launch, experiment=goes_on)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +165,8 @@ class Cluster(RunnerLauncher, Generic[H]):
         batch = [] if sweep.is_stopping else list(islice(tasks, most and most - len(running)))
         if not batch or sweep.is_stopping:  # A signal may have come while they were composed.
             return False
+        for task in batch:
+            job.earlier[task.number] = _beginning(task.launch.experiment.run.dir)
         running.update(zip(self.begin(batch, job), batch, strict=True))
         for task in batch:
             sweep.started(task)
@@ -159,3 +177,13 @@ def _end(sweep: Sweep, task: Task, over: Over[Any]) -> None:
     if over.failure is not None:
         sweep.told(task, over.failure)
     sweep.ended(task, over.lost)
+
+
+def _beginning(directory: str) -> Beginning | None:
+    """Of the run there; None if there is none, or nothing tells."""
+    with suppress(UserError):
+        record = RunDirectory(Path(directory)).read()
+        if record is not None and record.sittings:
+            first = record.sittings[0]
+            return first.started, first.host, first.pid
+    return None

@@ -14,12 +14,13 @@ from typing import Any, ClassVar
 
 import cloudpickle
 import pytest
-from omegaconf import OmegaConf
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf, open_dict
 from omegaconf.basecontainer import BaseContainer
 from rich.console import Console
 
 from runner import session
-from runner.config.hydra import keep_environment, register_resolvers
+from runner.config.hydra import job_part, keep_environment, register_resolvers
 from runner.report.console import Plain
 from runner.sweep import plugins
 from runner.sweep.cluster import Cluster, Handed, Over
@@ -58,6 +59,21 @@ class InTurn(Cluster[int]):
 
     def cancel(self, handles: Sequence[int]) -> None:
         self.cancelled.extend(handles)
+
+
+class Twice(InTurn):
+    """Runs a trial as a cluster does, and once more, as where it was lost at its very end."""
+
+    def begin(self, tasks: Sequence[Task], job: Handed) -> Sequence[int]:
+        self.told = {}
+        for task in tasks:
+            config = self._context.config_loader.load_sweep_config(self._config, task.overrides)
+            with open_dict(config):
+                config.hydra.job.num = task.number
+            for _ in range(2):
+                HydraConfig.instance().set_config(config)
+                assert job(job_part(config)) is None
+        return [task.number for task in tasks]
 
 
 @pytest.fixture
@@ -118,6 +134,22 @@ def test_a_signal_cancels_what_is_at_work_and_begins_no_more(
     assert done.code == 75
     assert (in_turn.begun, in_turn.cancelled) == ([[0]], [0])
     assert statuses(workdir) == ["finished", "waiting", "waiting"]
+
+
+def test_a_trial_that_is_run_again_goes_on_with_its_fresh_run(
+    workdir: Path,
+    cli: Callable[..., Any],
+    in_turn: type[InTurn],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert cli(*SWEEP).code == 0
+    monkeypatch.setattr(plugins, "Local", Twice)
+    monkeypatch.setattr("runner.sweep.cluster.print_to", lambda log: None)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    runs = sorted(path.parent.name for path in workdir.glob("outputs/digits_mlp/*/run.json"))
+    assert cli(*SWEEP, "run.fresh=true").code == 0
+    found = sorted(path.parent.name for path in workdir.glob("outputs/digits_mlp/*/run.json"))
+    assert found == sorted([*runs, *(f"{run}.1" for run in runs)])
 
 
 def test_what_a_cluster_cannot_do_is_refused(
