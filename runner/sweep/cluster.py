@@ -37,6 +37,8 @@ H = TypeVar("H")
 Beginning = tuple[str, str, int]
 """When and by whom a run was begun, by which it is told from one that was moved aside."""
 
+CANCELLED = "was cancelled"
+"""How a trial was lost that was asked to stop, and could not tell."""
 
 
 @dataclass(frozen=True, kw_only=True)

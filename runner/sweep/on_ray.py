@@ -15,7 +15,7 @@ from omegaconf import DictConfig, open_dict
 
 from runner.config.hydra import keep_environment
 from runner.errors import UserError
-from runner.sweep.cluster import Cluster, Handed, Over
+from runner.sweep.cluster import CANCELLED, Cluster, Handed, Over
 from runner.sweep.driver import Sweep
 from runner.sweep.trial import Task
 
@@ -112,7 +112,7 @@ def _over(handle: ray.ObjectRef) -> Over[ray.ObjectRef]:
     try:
         return Over(handle=handle, failure=ray.get(handle).return_value)
     except ray.exceptions.TaskCancelledError:
-        return Over(handle=handle)
+        return Over(handle=handle, lost=CANCELLED)
     except ray.exceptions.RayError as error:
         lost = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
         return Over(handle=handle, lost=lost)

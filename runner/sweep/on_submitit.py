@@ -20,7 +20,7 @@ from hydra.core.singleton import Singleton
 from omegaconf import DictConfig
 
 from runner.errors import UserError
-from runner.sweep.cluster import Cluster, Handed, Over
+from runner.sweep.cluster import CANCELLED, Cluster, Handed, Over
 from runner.sweep.driver import Sweep
 from runner.sweep.trial import Failure, Task
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _WAITS_S = 1.0
 _ASKS_S = 10
+_RESULTS_S = 3
+"""For a result to show that was written on another machine, after its job has ended."""
 _SHARED: dict[str, Any] = {
     "submitit_folder": "${hydra.sweep.dir}/.submitit/%j",
     "name": "${hydra.job.name}",
@@ -126,6 +128,8 @@ class _Submitit(Cluster[Submitted]):
 
         if not trial.job.done():
             return None
+        if trial.is_cancelled and not trial.job.paths.result_pickle.exists():
+            return Over(handle=trial, lost=CANCELLED)
         try:
             return Over(handle=trial, failure=trial.job.result().return_value)
         except FailedJobError:
@@ -133,9 +137,9 @@ class _Submitit(Cluster[Submitted]):
         except UncompletedJobError:
             state = trial.job.state
         if trial.is_cancelled:
-            return Over(handle=trial)
+            return Over(handle=trial, lost=CANCELLED)
         if state == "CANCELLED":
-            return Over(handle=trial, failure=Failure(status="stopped", reason="was cancelled"))
+            return Over(handle=trial, failure=Failure(status="stopped", reason=CANCELLED))
         if trial.retries >= self._max_retries:
             return Over(handle=trial, lost=f"was lost {1 + trial.retries} times, at last {state}")
         trial.retries += 1
@@ -149,6 +153,8 @@ class _Submitit(Cluster[Submitted]):
             jobs = self._executor.map_array(self._hydra, *zip(*arguments, strict=True))
         except (FailedJobError, FailedSubmissionError) as error:
             raise UserError(f"hydra/launcher={self.NAME}: {_last_line(error)}") from error
+        for job in jobs:
+            job._results_timeout_s = _RESULTS_S
         return self._watched(jobs)
 
     def _watched(self, jobs: Sequence[submitit.Job[Any]]) -> Sequence[submitit.Job[Any]]:

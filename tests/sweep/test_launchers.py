@@ -21,9 +21,10 @@ from rich.console import Console
 
 from runner import session
 from runner.config.hydra import job_part, keep_environment, register_resolvers
+from runner.errors import UserError
 from runner.report.console import Plain
 from runner.sweep import plugins
-from runner.sweep.cluster import Cluster, Handed, Over
+from runner.sweep.cluster import CANCELLED, Cluster, Handed, Over
 from runner.sweep.trial import Failure, Task, telling_failures
 from tests.conftest import REPOSITORY
 
@@ -61,6 +62,27 @@ class InTurn(Cluster[int]):
         self.cancelled.extend(handles)
 
 
+class AtWork(InTurn):
+    """Its trials are at work until they are waited for, one after the other."""
+
+    refuses: ClassVar[set[int]]
+
+    def begin(self, tasks: Sequence[Task], job: Handed) -> Sequence[int]:
+        if {task.number for task in tasks} & self.refuses:
+            raise UserError("the queue is full")
+        self.begun.append([task.number for task in tasks])
+        self.tasks = {**getattr(self, "tasks", {}), **{task.number: task for task in tasks}}
+        type(self).on_begin()
+        return [task.number for task in tasks]
+
+    def wait(self, handles: Sequence[int]) -> Sequence[Over[int]]:
+        one = handles[0]
+        if one in self.cancelled:
+            return [Over(handle=one, lost=CANCELLED)]
+        session.run(self.tasks[one].launch, Plain(Console(quiet=True)))
+        return [Over(handle=one)]
+
+
 class Twice(InTurn):
     """Runs a trial as a cluster does, and once more, as where it was lost at its very end."""
 
@@ -74,6 +96,13 @@ class Twice(InTurn):
                 HydraConfig.instance().set_config(config)
                 assert job(job_part(config)) is None
         return [task.number for task in tasks]
+
+
+@pytest.fixture
+def at_work(monkeypatch: pytest.MonkeyPatch, in_turn: type[InTurn]) -> type[AtWork]:
+    monkeypatch.setattr(plugins, "Local", AtWork)
+    AtWork.refuses, AtWork.on_begin = set(), staticmethod(lambda: None)
+    return AtWork
 
 
 @pytest.fixture
@@ -134,6 +163,20 @@ def test_a_signal_cancels_what_is_at_work_and_begins_no_more(
     assert done.code == 75
     assert (in_turn.begun, in_turn.cancelled) == ([[0]], [0])
     assert statuses(workdir) == ["finished", "waiting", "waiting"]
+
+
+def test_a_trial_that_was_cancelled_at_work_has_stopped(
+    workdir: Path, cli: Callable[..., Any], at_work: type[AtWork]
+) -> None:
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        at_work.on_begin = staticmethod(lambda: signal.raise_signal(signal.SIGTERM))
+        done = cli(*SWEEP, "sweep.jobs=2")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert done.code == 75
+    assert (at_work.begun, at_work.cancelled) == ([[0, 1]], [0, 1])
+    assert statuses(workdir) == ["stopped", "stopped", "waiting"]
 
 
 def test_a_trial_that_is_run_again_goes_on_with_its_fresh_run(
