@@ -169,10 +169,23 @@ class Cluster(RunnerLauncher, Generic[H]):
             return False
         for task in batch:
             job.earlier[task.number] = _beginning(task.launch.experiment.run.dir)
-        running.update(zip(self.begin(batch, job), batch, strict=True))
+        try:
+            running.update(zip(self.begin(batch, job), batch, strict=True))
+        except UserError as error:
+            if not running:
+                raise
+            _refuse(sweep, batch, str(error))  # What is at work is not to be lost by it.
+            return True
         for task in batch:
             sweep.started(task)
         return True
+
+
+def _refuse(sweep: Sweep, batch: Sequence[Task], reason: str) -> None:
+    for task in batch:
+        sweep.started(task)
+        sweep.told(task, Failure(status="failed", reason=reason))
+        sweep.ended(task, None)
 
 
 def _end(sweep: Sweep, task: Task, over: Over[Any]) -> None:

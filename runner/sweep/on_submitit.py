@@ -143,7 +143,10 @@ class _Submitit(Cluster[Submitted]):
         if trial.retries >= self._max_retries:
             return Over(handle=trial, lost=f"was lost {1 + trial.retries} times, at last {state}")
         trial.retries += 1
-        (trial.job,) = self._submit([trial.arguments])
+        try:
+            (trial.job,) = self._submit([trial.arguments])
+        except UserError as error:
+            return Over(handle=trial, lost=f"was lost ({state}), and not taken again: {error}")
         return None
 
     def _submit(self, arguments: Sequence[tuple[Any, ...]]) -> Sequence[submitit.Job[Any]]:

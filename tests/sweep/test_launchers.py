@@ -179,6 +179,25 @@ def test_a_trial_that_was_cancelled_at_work_has_stopped(
     assert statuses(workdir) == ["stopped", "stopped", "waiting"]
 
 
+def test_a_trial_that_the_cluster_refuses_fails_alone(
+    workdir: Path, cli: Callable[..., Any], at_work: type[AtWork]
+) -> None:
+    at_work.refuses = {2}
+    done = cli(*SWEEP, "sweep.jobs=2")
+    assert done.code == 1
+    assert "trial 2 failed: the queue is full" in done.err
+    assert (at_work.begun, at_work.cancelled) == ([[0, 1]], [])
+    assert statuses(workdir) == ["finished", "finished", "failed"]
+
+
+def test_a_cluster_that_refuses_all_is_told_at_once(
+    workdir: Path, cli: Callable[..., Any], at_work: type[AtWork]
+) -> None:
+    at_work.refuses = {0}
+    done = cli(*SWEEP)
+    assert (done.code, done.err.splitlines()[-1]) == (1, "runner: the queue is full")
+
+
 def test_a_trial_that_is_run_again_goes_on_with_its_fresh_run(
     workdir: Path,
     cli: Callable[..., Any],
