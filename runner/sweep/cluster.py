@@ -102,6 +102,8 @@ class Cluster(RunnerLauncher, Generic[H]):
     """What brings it: ``pip install 'tf-runner[EXTRA]'``."""
     JOB: ClassVar[type[Handed]] = Handed
     """What it calls."""
+    IS_HERE: ClassVar[bool] = False
+    """Whether all of it is this machine."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -128,7 +130,7 @@ class Cluster(RunnerLauncher, Generic[H]):
 
     def most(self, sweep: Sweep) -> int | None:
         """How many trials it is given at once; None for all there are."""
-        return sweep.spec.jobs or sweep.batch_size()
+        return sweep.num_jobs() if self.IS_HERE else sweep.spec.jobs or sweep.batch_size()
 
     def work_through(self, sweep: Sweep) -> None:
         """As the runner's launchers do.

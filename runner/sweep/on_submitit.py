@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from types import FrameType
@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from runner.errors import UserError
 from runner.sweep.cluster import CANCELLED, Cluster, Handed, Over
 from runner.sweep.driver import Sweep
+from runner.sweep.pool import share
 from runner.sweep.trial import Failure, Task
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ _SHARED: dict[str, Any] = {
     "max_retries": 3,
 }
 """What submitit understands everywhere; null leaves it to the cluster."""
+_NUMBER = 2
+"""Where the number of the trial stands in what a job is called with."""
 _OF_SBATCH = (
     *("account", "comment", "constraint", "exclude", "gres", "partition", "qos"),
     *("cpus_per_gpu", "gpus_per_task", "mem_per_cpu", "mem_per_gpu"),
@@ -80,6 +83,11 @@ class Submitted:
     job: submitit.Job[Any]
     retries: int = 0
     is_cancelled: bool = False
+
+    @property
+    def number(self) -> int:
+        """Of the trial."""
+        return int(self.arguments[_NUMBER])
 
 
 class _Submitit(Cluster[Submitted]):
@@ -230,15 +238,24 @@ class Local(_Submitit):
 
     NAME = "submitit_local"
     KIND = "local"
+    IS_HERE = True
     DEFAULTS: ClassVar[dict[str, Any]] = {
         **_SHARED,
         "timeout_min": 60 * 24 * 365,
         "max_num_timeout": 0,
     }
 
-    def most(self, sweep: Sweep) -> int | None:
-        """As many as work at once elsewhere on this machine: submitit itself would begin all."""
-        return sweep.num_jobs()
+    def work_through(self, sweep: Sweep) -> None:
+        """As the runner's launchers do."""
+        self._jobs, self._slots = sweep.num_jobs(), dict[int, int]()
+        super().work_through(sweep)
+
+    def wait(self, handles: Sequence[Submitted]) -> Sequence[Over[Submitted]]:
+        """As for all clusters."""
+        over = super().wait(handles)
+        for one in over:
+            self._slots.pop(one.handle.number, None)
+        return over
 
     def cancel(self, handles: Sequence[Submitted]) -> None:
         """As for all clusters."""
@@ -247,6 +264,38 @@ class Local(_Submitit):
             # Not by submitit, which waits a second and then kills.
             with suppress(ProcessLookupError):
                 os.kill(int(trial.job.job_id), signal.SIGTERM)
+
+    def _submit(self, arguments: Sequence[tuple[Any, ...]]) -> Sequence[submitit.Job[Any]]:
+        return [job for one in arguments for job in self._submit_one(one)]
+
+    def _submit_one(self, arguments: tuple[Any, ...]) -> Sequence[submitit.Job[Any]]:
+        number = arguments[_NUMBER]
+        if number not in self._slots:
+            self._slots[number] = min(set(range(self._jobs)) - set(self._slots.values()))
+        with _inherited(share(self._slots[number], of=self._jobs)):
+            try:
+                return super()._submit([arguments])
+            except UserError:
+                del self._slots[number]
+                raise
+
+
+@contextmanager
+def _inherited(cores: Sequence[int]) -> Iterator[None]:
+    """What is started within has these cores, and does not get the terminal's Ctrl-C.
+
+    It is for the launcher, which has trials save: submitit would kill them a second later.
+    """
+    before = os.sched_getaffinity(0) if cores else set[int]()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        if cores:
+            os.sched_setaffinity(0, cores)
+        yield
+    finally:
+        if cores:
+            os.sched_setaffinity(0, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _last_line(error: BaseException) -> str:

@@ -108,7 +108,7 @@ class Pool(Generic[T]):
         context.set_forkserver_preload([self.preload])
         messages, sender = context.Pipe(duplex=False)
         handle = context.Process(
-            target=_enter, args=(self.work, task, sender, _share(slot, of=self.jobs))
+            target=_enter, args=(self.work, task, sender, share(slot, of=self.jobs))
         )
         handle.start()
         sender.close()
@@ -225,7 +225,7 @@ def _signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
-def _share(slot: int, *, of: int) -> list[int]:
+def share(slot: int, *, of: int) -> list[int]:
     """The cores of one of so many processes; all of them where the system cannot tell them apart."""
     if not hasattr(os, "sched_getaffinity"):
         return []

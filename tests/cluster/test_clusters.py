@@ -78,6 +78,7 @@ class Launches:
                 env={**(environment or os.environ), "PYTHONPATH": str(REPOSITORY)},
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # A group of its own, as what a terminal starts.
             )
         self.started.append(Sweep(process, self.directory, log))
         return self.started[-1]
@@ -282,6 +283,26 @@ def test_submitit_works_on_this_machine_too(
 ) -> None:
     code, printed = launch(*LONG, launcher="submitit_local").end()
     assert code == 0, printed
+    check_same(workdir, alone(*LONG))
+
+
+def test_ctrl_c_has_trials_on_this_machine_save(
+    workdir: Path, launch: Launches, alone: Callable[..., Path]
+) -> None:
+    sweep = launch(*LONG, "sweep.jobs=2", launcher="submitit_local")
+    wait_for(lambda: len(sweep.at_work()) == 2, while_lives=sweep.process)
+    os.killpg(sweep.process.pid, signal.SIGINT)
+    code, printed = sweep.end()
+    assert code == 75, printed
+    assert "2 stopped; the same command goes on" in printed
+    for path in workdir.glob("outputs/digits_mlp/*/run.json"):
+        (sitting,) = record_of(path.parent).sittings
+        assert str(sitting.outcome).startswith("SIGTERM: "), sitting
+    code, printed = launch(*LONG, launcher="submitit_local").end()
+    assert code == 0, printed
+    for path in workdir.glob("outputs/digits_mlp/*/run.json"):
+        first, second = record_of(path.parent).sittings
+        assert first.to_step == second.from_step
     check_same(workdir, alone(*LONG))
 
 
