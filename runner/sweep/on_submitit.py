@@ -17,9 +17,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra.core.singleton import Singleton
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from runner.errors import UserError
+from runner.errors import ConfigError, UserError
 from runner.sweep.cluster import CANCELLED, Cluster, Handed, Over
 from runner.sweep.driver import Sweep
 from runner.sweep.pool import share
@@ -107,6 +108,20 @@ class _Submitit(Cluster[Submitted]):
     def __init__(self, max_retries: int, **options: Any) -> None:
         self._max_retries, self._options = max_retries, options
 
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """As for all clusters.
+
+        Raises:
+            ConfigError: a trial is to be several processes.
+        """
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        for key in ("nodes", "tasks_per_node"):
+            if self._options.get(key) not in (1, None):
+                value = self._options[key]
+                raise ConfigError(f"hydra.launcher.{key}={value}: a trial is one process; give 1")
+
     def begin(self, tasks: Sequence[Task], job: Handed) -> Sequence[Submitted]:
         """As for all clusters."""
         self._hydra.setup(hydra_context=self._context, task_function=job, config=self._config)
@@ -164,9 +179,16 @@ class _Submitit(Cluster[Submitted]):
             jobs = self._executor.map_array(self._hydra, *zip(*arguments, strict=True))
         except (FailedJobError, FailedSubmissionError) as error:
             raise UserError(f"hydra/launcher={self.NAME}: {_last_line(error)}") from error
+        except (TypeError, ValueError) as error:
+            raise self._refused(error) from error
         for job in jobs:
             job._results_timeout_s = _RESULTS_S
         return self._watched(jobs)
+
+    def _refused(self, error: Exception) -> UserError:
+        """What to tell of a value that submitit does not take."""
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        return UserError(f"hydra/launcher={self.NAME}: submitit refuses a setting: {reason}")
 
     def _watched(self, jobs: Sequence[submitit.Job[Any]]) -> Sequence[submitit.Job[Any]]:
         """The jobs, which can tell whether they are over."""
@@ -195,6 +217,8 @@ class _Submitit(Cluster[Submitted]):
             executor.update_parameters(**named)
         except (AssertionError, NameError, RuntimeError) as error:
             raise UserError(f"hydra/launcher={self.NAME}: {_last_line(error)}") from error
+        except (TypeError, ValueError) as error:
+            raise self._refused(error) from error
         return executor
 
 

@@ -222,6 +222,16 @@ def test_what_a_cluster_cannot_do_is_refused(
     assert done.err.startswith("runner: sweep.trial_timeout=30m: only hydra/launcher=isolated")
 
 
+@pytest.mark.parametrize("setting", ["nodes=2", "tasks_per_node=2"])
+def test_a_trial_of_several_processes_is_refused(
+    workdir: Path, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    monkeypatch.setattr(plugins.Local, "NEEDS", "hydra-core")
+    done = cli("-m", *TINY, "seed=1,2", SWEEP[-1], f"hydra.launcher.{setting}")
+    expected = f"runner: hydra.launcher.{setting}: a trial is one process; give 1\n"
+    assert (done.code, done.err) == (2, expected)
+
+
 @pytest.mark.parametrize(
     ("name", "extra", "needs"),
     [
