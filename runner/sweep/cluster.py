@@ -143,6 +143,11 @@ class Cluster(RunnerLauncher, Generic[H]):
                 f"sweep.trial_timeout={sweep.spec.trial_timeout}: only hydra/launcher=isolated "
                 f"ends what takes too long; give null with hydra/launcher={self.NAME}"
             )
+        if sweep.batch_size() is not None and sweep.spec.jobs is None and not self.IS_HERE:
+            raise ConfigError(
+                "sweep.jobs=null: a search follows from how trials end, and how many the cluster "
+                "has room for is not known here; say how many are to be at work at once"
+            )
         job = self.JOB(logs=sweep.directory.absolute())
         with StopRequest(notify=sweep.stopping).on_signals():
             self._work_through(sweep, job)

@@ -222,6 +222,17 @@ def test_what_a_cluster_cannot_do_is_refused(
     assert done.err.startswith("runner: sweep.trial_timeout=30m: only hydra/launcher=isolated")
 
 
+def test_a_search_says_how_wide_it_is_on_a_cluster(
+    workdir: Path, cli: Callable[..., Any], in_turn: type[InTurn]
+) -> None:
+    search = ("-m", *TINY, "sweep=optuna", "sweep.n_trials=2", "seed=range(1,9)", SWEEP[-1])
+    done = cli(*search)
+    assert (done.code, in_turn.begun) == (2, [])
+    assert done.err.startswith("runner: sweep.jobs=null: a search follows from how trials end")
+    assert cli(*search, "sweep.jobs=2").code == 0
+    assert in_turn.begun == [[0, 1]]
+
+
 @pytest.mark.parametrize("setting", ["nodes=2", "tasks_per_node=2"])
 def test_a_trial_of_several_processes_is_refused(
     workdir: Path, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, setting: str
