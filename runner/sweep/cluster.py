@@ -202,10 +202,13 @@ def _end(sweep: Sweep, task: Task, over: Over[Any]) -> None:
 
 
 def _beginning(directory: str) -> Beginning | None:
-    """Of the run there; None if there is none, or nothing tells."""
+    """Of the run there; None if there is none, nothing tells, or it has not come to its first step.
+
+    Until then, checkpoints of an earlier run in a directory of their own may not be aside yet.
+    """
     with suppress(UserError):
         record = RunDirectory(Path(directory)).read()
-        if record is not None and record.sittings:
-            first = record.sittings[0]
+        first = record.sittings[0] if record is not None and record.sittings else None
+        if first is not None and first.from_step is not None:
             return first.started, first.host, first.pid
     return None

@@ -22,9 +22,11 @@ from rich.console import Console
 from runner import session
 from runner.config.hydra import job_part, keep_environment, register_resolvers
 from runner.errors import UserError
+from runner.record import RunRecord, Sitting
 from runner.report.console import Plain
+from runner.rundir import RunDirectory
 from runner.sweep import plugins
-from runner.sweep.cluster import CANCELLED, Cluster, Handed, Over
+from runner.sweep.cluster import CANCELLED, Cluster, Handed, Over, _beginning
 from runner.sweep.trial import Failure, Task, telling_failures
 from tests.conftest import REPOSITORY
 
@@ -212,6 +214,17 @@ def test_a_trial_that_is_run_again_goes_on_with_its_fresh_run(
     assert cli(*SWEEP, "run.fresh=true").code == 0
     found = sorted(path.parent.name for path in workdir.glob("outputs/digits_mlp/*/run.json"))
     assert found == sorted([*runs, *(f"{run}.1" for run in runs)])
+
+
+def test_a_fresh_run_has_begun_once_its_state_is_there(tmp_path: Path) -> None:
+    sitting = Sitting(started="now", host="here", pid=1, command=[])
+    directory, record = RunDirectory(tmp_path), RunRecord(id="1", name="one", sittings=[sitting])
+    with directory.locked():
+        directory.write(record)
+        assert _beginning(str(tmp_path)) is None
+        sitting.from_step = 0
+        directory.write(record)
+        assert _beginning(str(tmp_path)) == ("now", "here", 1)
 
 
 def test_what_a_cluster_cannot_do_is_refused(
