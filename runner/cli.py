@@ -139,11 +139,11 @@ def _launch_by_hydra(arguments: Sequence[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     import hydra
 
-    _check_options(arguments)
     from runner.config.compose import plain_errors
     from runner.config.hydra import CONFIG_NAME, VERSION_BASE, config_directory, register
     from runner.sweep.plugins import register as register_plugins
 
+    _check_options(arguments)
     register()
     register_plugins()
     job = Job(additions())
