@@ -93,6 +93,18 @@ class Sweep:
         """How many trials another launcher is given at once; None for all."""
         return None
 
+    def work_through(self, launch: Callable[[Sweep], None]) -> int:
+        """From its beginning to its end; returns the exit code.
+
+        Args:
+            launch: runs what is left; after a signal, it ends what had begun.
+        """
+        self.begin()
+        launch(self)
+        while self.freed():
+            launch(self)
+        return self.finish()
+
     def begin(self) -> None:
         """Recalls what an earlier launch of this sweep knows to be finished."""
         self.observer.sweep_started(self.record, self.directory)

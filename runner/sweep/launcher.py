@@ -42,9 +42,8 @@ class RunnerLauncher(Launcher):
         trials = [list(overrides) for overrides in job_overrides]
         given = [override for overrides in trials for override in overrides]
         with opened(self._context, self._config, given=given, trials=trials) as sweep:
-            sweep.begin()
-            self.work_through(sweep)
-            self._job.exit_code = max(self._job.exit_code, sweep.finish())
+            code = sweep.work_through(self.work_through)
+            self._job.exit_code = max(self._job.exit_code, code)
         return [_returned(trial) for trial in sweep.record.trials]
 
 

@@ -47,11 +47,7 @@ class _Sweeper(Sweeper):
         self._parser = OverridesParser.create(config_loader=hydra_context.config_loader)
 
     def _work_through(self, sweep: Sweep) -> None:
-        sweep.begin()
-        self._launch(sweep)
-        while sweep.freed():
-            self._launch(sweep)
-        self._job.exit_code = sweep.finish()
+        self._job.exit_code = sweep.work_through(self._launch)
 
     def _launch(self, sweep: Sweep) -> None:
         if isinstance(self._launcher, RunnerLauncher):
