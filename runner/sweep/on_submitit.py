@@ -1,4 +1,4 @@
-"""Slurm, by way of hydra-submitit-launcher and submitit; or the same on this machine.
+"""Jobs of submitit, by way of hydra-submitit-launcher: on Slurm, or on this machine.
 
 Slurm itself begins again what stood on a node that failed, and submitit what its time limit stopped.
 A trial whose process was killed is missed here, and submitted again.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from types import FrameType
@@ -22,18 +22,15 @@ from omegaconf import DictConfig
 
 from runner.errors import ConfigError, UserError
 from runner.sweep.cluster import CANCELLED, Cluster, Handed, Over
-from runner.sweep.driver import Sweep
-from runner.sweep.pool import share
 from runner.sweep.trial import Failure, Task
 
 if TYPE_CHECKING:
     import submitit
 
 _WAITS_S = 1.0
-_ASKS_S = 10
 _RESULTS_S = 3
 """For a result to show that was written on another machine, after its job has ended."""
-_SHARED: dict[str, Any] = {
+SHARED: dict[str, Any] = {
     "submitit_folder": "${hydra.sweep.dir}/.submitit/%j",
     "name": "${hydra.job.name}",
     "timeout_min": 60,
@@ -47,12 +44,8 @@ _SHARED: dict[str, Any] = {
     "max_retries": 3,
 }
 """What submitit understands everywhere; null leaves it to the cluster."""
-_NUMBER = 2
+NUMBER = 2
 """Where the number of the trial stands in what a job is called with."""
-_OF_SBATCH = (
-    *("account", "comment", "constraint", "exclude", "gres", "partition", "qos"),
-    *("cpus_per_gpu", "gpus_per_task", "mem_per_cpu", "mem_per_gpu"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +81,10 @@ class Submitted:
     @property
     def number(self) -> int:
         """Of the trial."""
-        return int(self.arguments[_NUMBER])
+        return int(self.arguments[NUMBER])
 
 
-class _Submitit(Cluster[Submitted]):
+class Submitit(Cluster[Submitted]):
     """Each trial a job of submitit's.
 
     Args:
@@ -208,7 +201,7 @@ class _Submitit(Cluster[Submitted]):
         options = dict(self._hydra.params)
         folder, timeouts = options.pop("submitit_folder"), options.pop("max_num_timeout")
         named = {
-            name if name in _SHARED else f"{self.KIND}_{name}": value
+            name if name in SHARED else f"{self.KIND}_{name}": value
             for name, value in options.items()
         }
         at_first = {f"{self.KIND}_max_num_timeout": timeouts}
@@ -220,106 +213,6 @@ class _Submitit(Cluster[Submitted]):
         except (TypeError, ValueError) as error:
             raise self._refused(error) from error
         return executor
-
-
-class Slurm(_Submitit):
-    """Each trial an element of an array of Slurm's jobs."""
-
-    NAME = "submitit_slurm"
-    KIND = "slurm"
-    DEFAULTS: ClassVar[dict[str, Any]] = {
-        **_SHARED,
-        # Time is no limit to a trial: it saves so many seconds before, and goes on in its next turn.
-        "signal_delay_s": 120,
-        "max_num_timeout": 1000,
-        "array_parallelism": 256,
-        **dict.fromkeys(_OF_SBATCH),
-        "additional_parameters": {},
-        "setup": None,
-    }
-
-    def cancel(self, handles: Sequence[Submitted]) -> None:
-        """As for all clusters."""
-        for trial in handles:
-            trial.is_cancelled = True
-            trial.job.cancel(check=False)
-
-    def _watched(self, jobs: Sequence[submitit.Job[Any]]) -> Sequence[submitit.Job[Any]]:
-        for job in jobs:
-            job.watcher = self._queue
-            self._queue.register_job(job.job_id)
-        return jobs
-
-    @cached_property
-    def _queue(self) -> Any:
-        from runner.sweep.slurm_queue import Queue
-
-        return Queue(delay_s=_ASKS_S)
-
-
-class Local(_Submitit):
-    """Each trial a process that submitit starts on this machine."""
-
-    NAME = "submitit_local"
-    KIND = "local"
-    IS_HERE = True
-    DEFAULTS: ClassVar[dict[str, Any]] = {
-        **_SHARED,
-        "timeout_min": 60 * 24 * 365,
-        "max_num_timeout": 0,
-    }
-
-    def work_through(self, sweep: Sweep) -> None:
-        """As the runner's launchers do."""
-        self._jobs, self._slots = sweep.num_jobs(), dict[int, int]()
-        super().work_through(sweep)
-
-    def wait(self, handles: Sequence[Submitted]) -> Sequence[Over[Submitted]]:
-        """As for all clusters."""
-        over = super().wait(handles)
-        for one in over:
-            self._slots.pop(one.handle.number, None)
-        return over
-
-    def cancel(self, handles: Sequence[Submitted]) -> None:
-        """As for all clusters."""
-        for trial in handles:
-            trial.is_cancelled = True
-            # Not by submitit, which waits a second and then kills.
-            with suppress(ProcessLookupError):
-                os.kill(int(trial.job.job_id), signal.SIGTERM)
-
-    def _submit(self, arguments: Sequence[tuple[Any, ...]]) -> Sequence[submitit.Job[Any]]:
-        return [job for one in arguments for job in self._submit_one(one)]
-
-    def _submit_one(self, arguments: tuple[Any, ...]) -> Sequence[submitit.Job[Any]]:
-        number = arguments[_NUMBER]
-        if number not in self._slots:
-            self._slots[number] = min(set(range(self._jobs)) - set(self._slots.values()))
-        with _inherited(share(self._slots[number], of=self._jobs)):
-            try:
-                return super()._submit([arguments])
-            except UserError:
-                del self._slots[number]
-                raise
-
-
-@contextmanager
-def _inherited(cores: Sequence[int]) -> Iterator[None]:
-    """What is started within has these cores, and does not get the terminal's Ctrl-C.
-
-    It is for the launcher, which has trials save: submitit would kill them a second later.
-    """
-    before = os.sched_getaffinity(0) if cores else set[int]()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        if cores:
-            os.sched_setaffinity(0, cores)
-        yield
-    finally:
-        if cores:
-            os.sched_setaffinity(0, before)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _last_line(error: BaseException) -> str:

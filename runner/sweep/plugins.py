@@ -23,8 +23,9 @@ from runner.errors import ConfigError, UserError
 from runner.interrupt import Interrupted
 from runner.sweep.driver import Sweep
 from runner.sweep.launcher import RunnerLauncher
+from runner.sweep.on_local import Local
 from runner.sweep.on_ray import Ray
-from runner.sweep.on_submitit import Local, Slurm
+from runner.sweep.on_slurm import Slurm
 from runner.sweep.open import opened, without_sweep
 from runner.sweep.pool import Pool
 from runner.sweep.search import SearchSweep, search_spec

@@ -13,7 +13,9 @@ import pytest
 
 from runner.errors import UserError
 from runner.sweep.cluster import CANCELLED
-from runner.sweep.on_submitit import Local, Slurm, Submitted
+from runner.sweep.on_local import Local
+from runner.sweep.on_slurm import Slurm
+from runner.sweep.on_submitit import Submitted
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
