@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from runner.errors import UserError
@@ -37,6 +37,8 @@ class Local(Submitit):
 
     def wait(self, handles: Sequence[Submitted]) -> Sequence[Over[Submitted]]:
         """As for all clusters."""
+        # Once more: submitit passes over what comes before the run looks at signals itself.
+        _ask_to_stop(trial for trial in handles if trial.is_cancelled)
         over = super().wait(handles)
         for one in over:
             self._slots.pop(one.handle.number, None)
@@ -46,9 +48,7 @@ class Local(Submitit):
         """As for all clusters."""
         for trial in handles:
             trial.is_cancelled = True
-            # Not by submitit, which waits a second and then kills.
-            with suppress(ProcessLookupError):
-                os.kill(int(trial.job.job_id), signal.SIGTERM)
+        _ask_to_stop(handles)
 
     def _submit(self, arguments: Sequence[tuple[Any, ...]]) -> Sequence[submitit.Job[Any]]:
         return [job for one in arguments for job in self._submit_one(one)]
@@ -63,6 +63,13 @@ class Local(Submitit):
             except UserError:
                 del self._slots[number]
                 raise
+
+
+def _ask_to_stop(trials: Iterable[Submitted]) -> None:
+    """Not by submitit, which waits a second and then kills."""
+    for trial in trials:
+        if not trial.job.done():
+            os.kill(int(trial.job.job_id), signal.SIGTERM)
 
 
 @contextmanager
