@@ -9,6 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,29 @@ class Rows:
     def read(self) -> Iterator[dict[str, Any]]:
         """The whole rows of the file."""
         return (json.loads(line) for line in _whole(self._path))
+
+
+class NewRows:
+    """The rows that another process appends to a file.
+
+    Where it has cut rows off meanwhile, those that stand now come once more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._position = 0
+        self._last = b""
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Those that came since the last call."""
+        with suppress(FileNotFoundError), self._path.open("rb") as file:
+            file.seek(self._position)
+            if file.read(len(self._last)) != self._last:
+                self._position, self._last = 0, b""
+                file.seek(0)
+            for line in takewhile(_is_row, file):
+                self._position, self._last = self._position + len(self._last), line
+                yield json.loads(line)
 
 
 def _whole(path: Path) -> list[bytes]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from runner.files import UnwritableError
-from runner.rows import Rows
+from runner.rows import NewRows, Rows
 
 
 def rows_in(directory: Path, **options: Any) -> Rows:
@@ -54,6 +54,33 @@ def test_a_file_that_is_not_there_has_no_rows(tmp_path: Path) -> None:
     rows.sync()
     assert list(rows.read()) == []
     assert not (tmp_path / "rows").exists()
+
+
+def test_new_rows_come_once_and_again_where_some_were_cut_off(tmp_path: Path) -> None:
+    rows, new = rows_in(tmp_path), NewRows(tmp_path / "rows")
+
+    def steps() -> list[int]:
+        return [row["step"] for row in new.read()]
+
+    assert steps() == []
+    for step in (1, 2):
+        rows.append({"step": step})
+    assert (steps(), steps()) == ([1, 2], [])
+    with (tmp_path / "rows").open("a") as file:
+        file.write('{"step": 3')
+        file.flush()
+        assert steps() == []
+        file.write("}\n")
+    assert steps() == [3]
+    rows.cut(1)
+    assert steps() == [1]
+    for step in (2, 3, 4):
+        rows.append({"step": step})
+    assert steps() == [2, 3, 4]
+    rows.cut(1)
+    for step in range(20, 30):  # It is longer than before by the time that it is looked at.
+        rows.append({"step": step})
+    assert steps() == [1, *range(20, 30)]
 
 
 @pytest.mark.parametrize("damaged", ["rows", "copy"])

@@ -26,11 +26,12 @@ from runner.config.hydra import task_overrides
 from runner.errors import ConfigError, UserError
 from runner.interrupt import StopRequest
 from runner.report.console import Plain, plain_console
+from runner.rows import NewRows
 from runner.rundir import RunDirectory
 from runner.session import Launch
 from runner.sweep.driver import Sweep
 from runner.sweep.launcher import RunnerLauncher
-from runner.sweep.trial import Failure, Task, print_to, telling_failures
+from runner.sweep.trial import Failure, Row, Task, print_to, telling_failures
 from runner.targets import additions, allowing
 
 H = TypeVar("H")
@@ -72,7 +73,7 @@ class Handed:
     def _once_fresh(self, launch: Launch, number: int) -> Launch:
         """With run.fresh only if the run was not begun anew before, and this goes on with it."""
         run = launch.experiment.run
-        if not run.fresh or _beginning(run.dir) in (None, self.earlier.get(number)):
+        if not (run.fresh and _is_anew(run.dir, self.earlier.get(number))):
             return launch
         goes_on = replace(launch.experiment, run=replace(run, fresh=False))
         return replace(launch, experiment=goes_on)
@@ -87,6 +88,26 @@ class Over(Generic[H]):
     """What it told, if it could not come to its end."""
     lost: str | None = None
     """How it was lost, if it could not tell either."""
+
+
+class _AtWork:
+    """A trial that the cluster has, whose rows are looked at here: where it runs, nobody listens.
+
+    Args:
+        earlier: the run that stood in its directory before.
+    """
+
+    def __init__(self, task: Task, earlier: Beginning | None) -> None:
+        self.task = task
+        self._earlier = earlier
+        self._rows = NewRows(RunDirectory(Path(task.launch.experiment.run.dir)).rows)
+
+    def tell(self, sweep: Sweep) -> bool:
+        """Tells the sweep what came since the last time; returns whether the trial has to stop."""
+        run = self.task.launch.experiment.run
+        if run.fresh and not _is_anew(run.dir, self._earlier):
+            return False  # They are those of the earlier run.
+        return any(sweep.told(self.task, Row(content=row)) for row in self._rows.read())
 
 
 class Cluster(RunnerLauncher, Generic[H]):
@@ -153,7 +174,7 @@ class Cluster(RunnerLauncher, Generic[H]):
             self._work_through(sweep, job)
 
     def _work_through(self, sweep: Sweep, job: Handed) -> None:
-        tasks, running = sweep.tasks(), dict[H, Task]()
+        tasks, running = sweep.tasks(), dict[H, _AtWork]()
         is_cancelled = False
         try:
             while self._fill(running, tasks, sweep, job) or running:
@@ -162,12 +183,13 @@ class Cluster(RunnerLauncher, Generic[H]):
                     self.cancel(list(running))
                 for over in self.wait(list(running)):
                     _end(sweep, running.pop(over.handle), over)
+                self.cancel([handle for handle, trial in running.items() if trial.tell(sweep)])
         finally:
             if running and not is_cancelled:  # Nobody would hear of them.
                 self.cancel(list(running))
 
     def _fill(
-        self, running: dict[H, Task], tasks: Iterator[Task], sweep: Sweep, job: Handed
+        self, running: dict[H, _AtWork], tasks: Iterator[Task], sweep: Sweep, job: Handed
     ) -> bool:
         """Begins what there is room for; whether there was something."""
         most = self.most(sweep)
@@ -176,8 +198,9 @@ class Cluster(RunnerLauncher, Generic[H]):
             return False
         for task in batch:
             job.earlier[task.number] = _beginning(task.launch.experiment.run.dir)
+        at_work = [_AtWork(task, job.earlier[task.number]) for task in batch]
         try:
-            running.update(zip(self.begin(batch, job), batch, strict=True))
+            running.update(zip(self.begin(batch, job), at_work, strict=True))
         except UserError as error:
             if not running:
                 raise
@@ -195,10 +218,16 @@ def _refuse(sweep: Sweep, batch: Sequence[Task], reason: str) -> None:
         sweep.ended(task, None)
 
 
-def _end(sweep: Sweep, task: Task, over: Over[Any]) -> None:
+def _end(sweep: Sweep, trial: _AtWork, over: Over[Any]) -> None:
+    trial.tell(sweep)
     if over.failure is not None:
-        sweep.told(task, over.failure)
-    sweep.ended(task, over.lost)
+        sweep.told(trial.task, over.failure)
+    sweep.ended(trial.task, over.lost)
+
+
+def _is_anew(directory: str, earlier: Beginning | None) -> bool:
+    """Whether another run stands there than before."""
+    return _beginning(directory) not in (None, earlier)
 
 
 def _beginning(directory: str) -> Beginning | None:

@@ -85,8 +85,10 @@ class Search(_Sweeper):
             check_place(experiment, self._config.hydra)
             spec = search_spec(experiment)
         check_available()
-        if spec.pruner != "none" and not isinstance(self._launcher, Isolated):
-            reason = "only hydra/launcher=isolated tells how a trial goes; give none"
+        if spec.pruner != "none" and not isinstance(self._launcher, RunnerLauncher):
+            reason = (
+                "only hydra/launcher=isolated, ray and submitit_* tell how a trial goes; give none"
+            )
             raise ConfigError(f"sweep.pruner={spec.pruner}: {reason}")
         space = read_space(spec.space, without_sweep(arguments), parser=self._parser)
         given = [*(f"{key}={value}" for key, value in spec.space.items()), *arguments]

@@ -81,7 +81,9 @@ class SearchSweep(Sweep):
 
     def started(self, task: Task) -> None:
         super().started(task)
-        self._report_earlier(self.record.trial(task.number))
+        self._steps[task.number] = []
+        if not task.launch.experiment.run.fresh:
+            self._report_earlier(self.record.trial(task.number))
 
     def told(self, task: Task, message: Any) -> str | None:
         super().told(task, message)
@@ -116,6 +118,7 @@ class SearchSweep(Sweep):
     def _end(self, trial: Trial, status: Status, reason: str | None) -> None:
         super()._end(trial, status, reason)
         if trial.number not in self._steps:
+            self._steps[trial.number] = []
             self._report_earlier(trial)
         self.study.tell(trial)
 
@@ -127,7 +130,6 @@ class SearchSweep(Sweep):
 
     def _report_earlier(self, trial: Trial) -> None:
         """What a run had measured before this search came to it, or was interrupted."""
-        self._steps[trial.number] = []
         if self._watched is not None and trial.run is not None:
             directory = RunDirectory(Path(trial.run))
             for row in Rows(directory.rows, copy=directory.rows_copy).read():

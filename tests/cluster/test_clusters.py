@@ -223,6 +223,33 @@ def test_two_launchers_may_be_given_the_same_trials_at_once(
     check_same(workdir, alone(*LONG))
 
 
+def test_a_search_stops_what_others_are_better_than(
+    workdir: Path, launch: Launches, cluster: Cluster
+) -> None:
+    rates = ("optimizer.learning_rate=choice(0.01,1e-9)", "sweep.sampler=grid", "sweep.jobs=1")
+    prune = ("sweep.pruner=median", "+sweep.pruner_options.n_startup_trials=1")
+    asked = (*PINNED, "phases.train.until.epochs=1000", *rates, *prune)
+    code, printed = launch(
+        *asked,
+        *("sweep=optuna", "sweep.n_trials=null"),
+        launcher=cluster.launcher,
+        environment=dict(cluster.environment),
+    ).end()
+    assert code == 0, printed
+    assert "\n1 finished, 1 pruned\n" in printed, printed
+    (path,) = workdir.glob("outputs/sweeps/*/sweep.json")
+    finished, pruned = json.loads(path.read_text())["trials"]
+    (sitting,) = record_of(Path(pruned["run"])).sittings
+    assert sitting.to_step is not None and 0 < sitting.to_step < 19_500
+    again = subprocess.run(
+        [sys.executable, "-m", "runner", "reproduce", finished["run"]],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+    )
+    assert again.returncode == 0, again.stdout + again.stderr
+
+
 NEEDY = """
 import os
 import signal

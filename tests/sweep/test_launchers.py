@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import cloudpickle
@@ -26,7 +27,7 @@ from runner.record import RunRecord, Sitting
 from runner.report.console import Plain
 from runner.rundir import RunDirectory
 from runner.sweep import plugins
-from runner.sweep.cluster import CANCELLED, Cluster, Handed, Over, _beginning
+from runner.sweep.cluster import CANCELLED, Cluster, Handed, Over, _AtWork, _beginning
 from runner.sweep.trial import Failure, Task, telling_failures
 from tests.conftest import REPOSITORY
 
@@ -83,6 +84,19 @@ class AtWork(InTurn):
             return [Over(handle=one, lost=CANCELLED)]
         session.run(self.tasks[one].launch, Plain(Console(quiet=True)))
         return [Over(handle=one)]
+
+
+class Slow(AtWork):
+    """Its trials have measured all when they are first waited for, and are over the next time."""
+
+    def wait(self, handles: Sequence[int]) -> Sequence[Over[int]]:
+        one = handles[0]
+        task = self.tasks.pop(one, None)
+        if task is not None:
+            session.run(task.launch, Plain(Console(quiet=True)))
+            return []
+        failure = Failure(status="stopped", reason="SIGTERM") if one in self.cancelled else None
+        return [Over(handle=one, failure=failure)]
 
 
 class Twice(InTurn):
@@ -244,6 +258,40 @@ def test_a_search_says_how_wide_it_is_on_a_cluster(
     assert done.err.startswith("runner: sweep.jobs=null: a search follows from how trials end")
     assert cli(*search, "sweep.jobs=2").code == 0
     assert in_turn.begun == [[0, 1]]
+
+
+def test_a_trial_on_a_cluster_is_pruned_by_its_rows(
+    workdir: Path,
+    cli: Callable[..., Any],
+    at_work: type[AtWork],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plugins, "Local", Slow)
+    grid = ("optimizer.learning_rate=choice(0.01,1e-9)", "sweep.sampler=grid", "sweep.jobs=1")
+    prune = ("sweep.pruner=median", "+sweep.pruner_options.n_startup_trials=1")
+    done = cli("-m", *TINY, "sweep=optuna", *grid, *prune, "sweep.n_trials=null", SWEEP[-1])
+    assert (done.code, done.err) == (0, "")
+    assert (at_work.begun, at_work.cancelled) == ([[0], [1]], [1])
+    assert statuses(workdir) == ["finished", "pruned"]
+
+
+def test_rows_of_the_run_that_is_moved_aside_are_not_those_of_the_trial(tmp_path: Path) -> None:
+    directory, told = RunDirectory(tmp_path), list[Any]()
+    sweep: Any = SimpleNamespace(told=lambda task, row: told.append(row.content["step"]))
+
+    def begin(started: str, *steps: int) -> None:
+        sitting = Sitting(started=started, host="here", pid=1, command=[], from_step=0)
+        with directory.locked():
+            directory.write(RunRecord(id="1", name="one", sittings=[sitting]))
+        directory.rows.write_text("".join(f'{{"step": {step}}}\n' for step in steps))
+
+    begin("yesterday", 10, 20)
+    run = SimpleNamespace(dir=str(tmp_path), fresh=True)
+    task: Any = SimpleNamespace(launch=SimpleNamespace(experiment=SimpleNamespace(run=run)))
+    trial = _AtWork(task, _beginning(run.dir))
+    assert (trial.tell(sweep), told) == (False, [])
+    begin("today", 10)
+    assert (trial.tell(sweep), told) == (False, [10])
 
 
 @pytest.mark.parametrize("setting", ["nodes=2", "tasks_per_node=2"])

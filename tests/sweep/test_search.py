@@ -163,7 +163,8 @@ class Lab:
         )
 
     def compose(self, overrides: Sequence[str]) -> Any:
-        run = RunSpec(dir=f"outputs/{self.runs}/{place(overrides)}")
+        fresh = self.sweep.experiment.run.fresh
+        run = RunSpec(dir=f"outputs/{self.runs}/{place(overrides)}", fresh=fresh)
         return SimpleNamespace(experiment=replace(self.sweep.experiment, run=run), id="lab")
 
     def go(self, *, killed_at: int | None = None) -> int:
@@ -481,6 +482,21 @@ def test_what_a_run_measured_before_is_told_once(workdir: Path) -> None:
     again.sweep.close()
 
 
+def test_what_a_run_measured_that_is_moved_aside_is_not_told(workdir: Path) -> None:
+    lab, task = prepared("run.fresh=true")
+    lab.sweep.close()
+    run = Path(task.launch.experiment.run.dir)
+    run.mkdir(parents=True)
+    (run / "metrics.jsonl").write_text(json.dumps(row(1, 0.9)) + "\n")
+    again = Lab(space(*SPACE), *MEDIAN, "run.fresh=true")
+    again.sweep.begin()
+    task = next(again.sweep.tasks())
+    again.begin(task)
+    again.sweep.told(task, Row(content=row(1, 0.8)))
+    assert again.trials()[3].intermediate_values == {0: 0.8}
+    again.sweep.close()
+
+
 def test_a_final_measure_is_pruned_by_its_like_on_another_split(workdir: Path) -> None:
     lab, task = prepared("sweep.metric=test/accuracy", "sweep.mode=max")
     assert lab.sweep.told(task, Row(content=row(1, 0.1)))
@@ -637,7 +653,10 @@ TINY = ("model.hidden=[8]", "phases.train.until.epochs=1")
             "sweep.sampler=cmaes: goes by one objective",
         ),
         (["+sweep.space={seed: 'interval(2,1)'}"], "sweep.space.seed=interval(2,1): the first"),
-        (["sweep.pruner=median", "hydra/launcher=basic"], "sweep.pruner=median: only hydra/launch"),
+        (
+            ["sweep.pruner=median", "hydra/launcher=basic"],
+            "sweep.pruner=median: only hydra/launch",
+        ),
         (["sweep=default", "hydra/sweeper=search"], "hydra/sweeper=search: what to search is in"),
     ],
 )
