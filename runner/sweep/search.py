@@ -79,23 +79,25 @@ class SearchSweep(Sweep):
                 trial.reason = failed_before(reason)
         self._write()
 
-    def started(self, task: Task) -> None:
-        super().started(task)
-        self._steps[task.number] = []
-        if not task.launch.experiment.run.fresh:
-            self._report_earlier(self.record.trial(task.number))
+    def task(self, trial: Trial) -> Task | None:
+        """As for any sweep; None too if what its run has measured already has it stop."""
+        task = super().task(trial)
+        if task is None:
+            return None
+        self._steps[trial.number] = []
+        rows = [] if task.launch.experiment.run.fresh else self._earlier_rows(trial)
+        if not any(self._heed(trial, row) for row in rows):
+            return task
+        self.started(task)
+        self.ended(task, None)
+        return None
 
     def told(self, task: Task, message: Any) -> str | None:
         super().told(task, message)
         # Rows that come while a pruned trial stops are a matter of chance: the study sees none.
         if not isinstance(message, Row) or task.number in self._pruned:
             return None
-        trial = self.record.trial(task.number)
-        reason = self._report(trial, message.content)
-        if reason is not None:
-            self._pruned[task.number] = reason
-            trial.metrics = {str(self._watched): self._watched_in(message.content)}
-        return reason
+        return self._heed(self.record.trial(task.number), message.content)
 
     def freed(self) -> bool:
         """The study has given these up, and chosen others."""
@@ -119,7 +121,8 @@ class SearchSweep(Sweep):
         super()._end(trial, status, reason)
         if trial.number not in self._steps:
             self._steps[trial.number] = []
-            self._report_earlier(trial)
+            for row in self._earlier_rows(trial):
+                self._report(trial, row)
         self.study.tell(trial)
 
     def _outcome(self, trial: Trial, how: str | None) -> tuple[Status, str | None]:
@@ -128,15 +131,22 @@ class SearchSweep(Sweep):
             return "pruned", self._pruned[trial.number]
         return super()._outcome(trial, how)
 
-    def _report_earlier(self, trial: Trial) -> None:
+    def _earlier_rows(self, trial: Trial) -> Iterator[Mapping[str, Any]]:
         """What a run had measured before this search came to it, or was interrupted."""
         if self._watched is not None and trial.run is not None:
             directory = RunDirectory(Path(trial.run))
-            for row in Rows(directory.rows, copy=directory.rows_copy).read():
-                self._report(trial, row)
+            yield from Rows(directory.rows, copy=directory.rows_copy).read()
+
+    def _heed(self, trial: Trial, row: Mapping[str, Any]) -> str | None:
+        """Tells the study of a row; returns why the trial has to stop, if it has."""
+        reason = self._report(trial, row)
+        if reason is not None:
+            self._pruned[trial.number] = reason
+            trial.metrics = {str(self._watched): self._watched_in(row)}
+        return reason
 
     def _report(self, trial: Trial, row: Mapping[str, Any]) -> str | None:
-        """Tells the study of a row that it watches; returns why the trial has to stop, if it has."""
+        """Tells the study if it is one that it watches; returns why others are better, if they are."""
         if self._watched is None or not self._is_watched(row):
             return None
         steps = self._steps[trial.number]

@@ -155,8 +155,8 @@ class Study:
             if point not in reported:
                 reported.add(point)
                 asked.report(value, point)
-            is_worse: bool = asked.should_prune()
-            return is_worse
+            # It is judged by the last that is known of it.
+            return point == max(reported) and bool(asked.should_prune())
 
     def tell(self, trial: Trial) -> None:
         """How it ended, if it did; what stopped is put back in the end."""

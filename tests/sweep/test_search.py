@@ -482,6 +482,25 @@ def test_what_a_run_measured_before_is_told_once(workdir: Path) -> None:
     again.sweep.close()
 
 
+def test_a_trial_that_was_to_stop_when_the_search_was_killed_is_not_begun_again(
+    workdir: Path,
+) -> None:
+    lab, task = prepared()
+    rows = [row(step, value) for step, value in enumerate((0.5, 0.1, 0.9), start=1)]
+    told = [lab.sweep.told(task, Row(content=one)) for one in rows]
+    reason = "validation/accuracy 0.1 at step 2, where others were better"
+    assert told == [None, reason, None]
+    run = Path(str(lab.sweep.record.trial(3).run))
+    run.mkdir(parents=True)
+    (run / "metrics.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    again = Lab(space(*SPACE), *MEDIAN, rows=lambda trial: [0.5, 0.6, 0.7])
+    assert (again.go(), again.begun) == (0, [4, 5])
+    pruned = again.sweep.record.trial(3)
+    assert (pruned.status, pruned.reason) == ("pruned", reason)
+    assert pruned.metrics == {"validation/accuracy": 0.1}
+    assert again.trials()[3].intermediate_values == {0: 0.5, 1: 0.1}
+
+
 def test_what_a_run_measured_that_is_moved_aside_is_not_told(workdir: Path) -> None:
     lab, task = prepared("run.fresh=true")
     lab.sweep.close()
