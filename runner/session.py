@@ -230,7 +230,8 @@ def _built(
     experiment: Experiment, *, run: str, chosen: Mapping[str, Any], notify: Callable[[str], None]
 ) -> Built:
     """With what was given, else as the run began if this process still can, else as is chosen now."""
-    from runner.choice import Choices, choices_path, choose
+    from runner.autotune import choose
+    from runner.choices import Choices, choices_path
     from runner.engine.numerics import running_threads
     from runner.experiment import build, read
 

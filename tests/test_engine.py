@@ -15,7 +15,7 @@ import tensorflow as tf
 from tensorflow.random import Algorithm
 
 from runner import run
-from runner.choice import _Time
+from runner.autotune import _Time
 from runner.data import ArraySource
 from runner.data.pipeline import Pipelines, chunk_spec
 from runner.engine.engine import Chunk, Engine
@@ -216,10 +216,10 @@ def test_xla_sees_evaluations_of_one_size(workdir: Path, monkeypatch: pytest.Mon
         return evaluate(engine, gathered)
 
     monkeypatch.setattr(Engine, "evaluate", watched)
-    monkeypatch.setattr("runner.choice._pays", lambda *_, **__: True)
+    monkeypatch.setattr("runner.autotune._pays", lambda *_, **__: True)
     times = {"graph": 2.0, "xla": 1.0}
     monkeypatch.setattr(
-        "runner.choice._time",
+        "runner.autotune._time",
         lambda engine, *_, **__: _Time(one_s=1.0, step_s=times[engine.compile]),
     )
     run("model.hidden=[8]", "phases.train.until={steps: 4, epochs: null}")

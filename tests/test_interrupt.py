@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from runner import run
-from runner.choice import _Time, choices_path
+from runner.autotune import _Time
+from runner.choices import choices_path
 from runner.engine.engine import Engine
 from runner.interrupt import Interrupted, StopRequest, duration_s
 
@@ -128,19 +129,19 @@ def test_a_signal_after_the_last_step_loses_nothing(
     assert json.loads(Path("here/run.json").read_text())["status"] == "finished"
 
 
-@pytest.mark.parametrize("place", ["engine.engine.Engine.build", "choice._time"])
+@pytest.mark.parametrize("place", ["engine.engine.Engine.build", "autotune._time"])
 def test_a_signal_while_a_run_is_built_ends_it_there(
     place: str, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(engine: Engine, *_: Any, **__: Any) -> Any:
-        if place == "choice._time" and engine.compile == "graph":
+        if place == "autotune._time" and engine.compile == "graph":
             return _Time(one_s=1.0, step_s=1.0)
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError
 
     with monkeypatch.context() as patch:
         patch.setattr(f"runner.{place}", interrupted)
-        patch.setattr("runner.choice._pays", lambda *_, **__: True)
+        patch.setattr("runner.autotune._pays", lambda *_, **__: True)
         with pytest.raises(Interrupted, match="SIGTERM: stopped before its first step"):
             run("engine.limit_steps=3", "run.dir=here")
     assert json.loads(Path("here/run.json").read_text())["status"] == "stopped"

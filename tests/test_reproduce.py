@@ -200,7 +200,7 @@ def test_what_was_chosen_is_not_chosen_again(
     def choose(*_: Any, **__: Any) -> None:
         raise AssertionError("chosen again")
 
-    monkeypatch.setattr("runner.choice.choose", choose)
+    monkeypatch.setattr("runner.autotune.choose", choose)
     rewrite("here/run.json", lambda content: content["numerics"].update(compile="xla"))
     found = reproduce("here")
     assert record(again())["numerics"]["compile"] == "xla"

@@ -11,7 +11,7 @@ def _quietly() -> None:
     standard_error, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
-        import runner.choice
+        import runner.autotune
         import runner.sweep.trial
         import runner.worker  # noqa: F401
     finally:

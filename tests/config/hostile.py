@@ -65,7 +65,7 @@ OURS = """
     runner.run runner.resume runner.evaluate runner.api.run runner.cli.main runner.cli.run_command
     runner.files.remove runner.files.write_atomically runner.rundir.RunDirectory runner.lock.Lock
     runner.targets.load runner.targets.allowing runner.targets.Target runner.targets.target.build
-    runner.targets.allowed.allowing runner.choice.Choices runner.worker.Worker runner.rows.Rows
+    runner.targets.allowed.allowing runner.choices.Choices runner.worker.Worker runner.rows.Rows
     runner.checkpoint.staging.Staging runner.data.arrays.Arrays runner.data.npy.ArrayFile
     runner.data.validate runner.phases.train.Train runner.phases.train._Loop runner.tasks.spec.Task
     models.mlp.keras models.mlp.keras.saving.load_model models.evil.net models.__init__.net

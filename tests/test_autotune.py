@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from runner import choice, evaluate, run
+from runner import evaluate, run
+from runner.autotune import Found, Timed, _pays, choose, faster, fastest
 from runner.checkpoint import graph
 from runner.checkpoint.spec import EVERYTHING
-from runner.choice import Choice, Choices, Found, Timed, choices_path, choose, faster, fastest
+from runner.choices import Choice, Choices, choices_path
 from runner.config import Experiment
 from runner.config.compose import compose
 from runner.config.hydra import experiment_of, job_part
@@ -122,7 +123,7 @@ def test_a_run_that_is_too_short_for_compiling_to_pay_is_not_compiled(
 def test_what_is_tried_costs_a_tenth_of_a_run_or_a_quarter_of_a_short_one(
     costs_s: float, run_s: float, tried: bool
 ) -> None:
-    assert choice._pays(costs_s, run_s=run_s) is tried
+    assert _pays(costs_s, run_s=run_s) is tried
 
 
 def test_a_run_of_some_thousand_steps_tries_xla(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,7 +304,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]
         taken = one if compile == "graph" else one.compiled(compile)
         return Found(built=taken, step_s=0.001, why="so it was told")
 
-    monkeypatch.setattr(choice, "faster", faster)
+    monkeypatch.setattr("runner.autotune.faster", faster)
     yield found.append
 
 
