@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from runner import provenance
 from runner.config import Experiment
@@ -19,31 +19,13 @@ from runner.redaction import remembered
 from runner.rundir import RunDirectory
 from runner.session import Launch
 from runner.sweep.objective import check_measured, objectives
+from runner.sweep.observer import SweepObserver
 from runner.sweep.record import RECORD, Status, SweepRecord, Trial
 from runner.sweep.trial import Failure, Row, Task
 from runner.targets import additions, hashes
 
 _GRACE_S = 15.0
 _LOOKS_EVERY_S = 0.2
-
-
-class SweepObserver(Protocol):
-    """Is told what happens in a sweep; shows it to people, changes nothing."""
-
-    def sweep_started(self, record: SweepRecord, directory: Path) -> None: ...
-
-    def trial_started(self, trial: Trial) -> None: ...
-
-    def trial_advanced(self, trial: Trial, row: Mapping[str, Any]) -> None: ...
-
-    def trial_ended(self, trial: Trial) -> None: ...
-
-    def stopping(self, reason: str) -> None: ...
-
-    def sweep_ended(self, record: SweepRecord, directory: Path, *, changed: list[str]) -> None: ...
-
-    def closed(self) -> None:
-        """Nothing more is told, however the sweep ended."""
 
 
 @dataclass

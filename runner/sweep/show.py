@@ -15,7 +15,7 @@ from rich.table import Table
 
 from runner.report.console import plain_console
 from runner.report.tables import least_width, number, shown_path
-from runner.sweep.driver import SweepObserver
+from runner.sweep.observer import SweepObserver
 from runner.sweep.record import SweepRecord, Trial, values_of
 
 Form: TypeAlias = Literal["whole", "ids", "objectives"]
