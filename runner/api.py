@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from runner.allowances import allowing
 from runner.config.compose import compose, plain_errors
+from runner.config.environment import settings_id
 from runner.config.hydra import check_place, experiment_of, id_of, job_part
 from runner.interrupt import StepReached
 from runner.observer import SessionObserver
@@ -18,7 +20,6 @@ from runner.results import Result
 from runner.rundir import RunDirectory
 from runner.session import Launch
 from runner.session import run as run_session
-from runner.targets import allowing
 
 if TYPE_CHECKING:
     from runner.reproduction import Plan, Reproduction
@@ -34,7 +35,8 @@ def run(
 
     Args:
         overrides: as on the command line.
-        allow: names that the config may give besides the built-in ones and those of pyproject.toml.
+        allow: names that the config may give besides the built-in ones and those of pyproject.toml, and
+            variables, as ``oc.env:NAME``, that a config from elsewhere may read.
         observer: is told how it goes; by default it is shown as on the command line.
 
     Raises:
@@ -76,6 +78,7 @@ def evaluate(
             overrides,
             checkpoint=checkpoint,
             amendments=record.amendments if record else [],
+            settings=record.settings if record else None,
             run=record.id if record else None,
             checkpoints=place.checkpoints(record) if record else None,
         )
@@ -188,6 +191,7 @@ def launch(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Launc
         return Launch(
             experiment=with_real_paths(experiment),
             id=id_of(config),
+            settings=settings_id(config),
             config=config,
             overrides=overrides,
             hydra=node,

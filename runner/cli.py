@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from runner.allowances import additions, allowing
 from runner.errors import ConfigError, UserError, suggestion
 from runner.redaction import redacted
-from runner.targets import additions, allowing
 
 if TYPE_CHECKING:
     from runner.session import Launch
@@ -57,7 +57,7 @@ def run_command(arguments: Sequence[str]) -> int:
 
 
 def _split_allow(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The names that ``--allow NAME`` and ``--allow=NAME`` give, and the other arguments."""
+    """What ``--allow NAME`` and ``--allow=NAME`` give, and the other arguments."""
     names, others = [], []
     waiting = iter(arguments)
     for argument in waiting:
@@ -177,7 +177,7 @@ class Job:
     """What Hydra calls with a composed config. A trial that fails does not end the sweep.
 
     Args:
-        allow: names that are allowed; a launcher may call this in another process.
+        allow: what is allowed; a launcher may call this in another process.
     """
 
     def __init__(self, allow: list[str]) -> None:

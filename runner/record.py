@@ -40,6 +40,8 @@ class Sitting:
     """What ``runner resume`` was given to hold from here on, beside what it was given before."""
     changes: list[dict[str, Any]] = field(default_factory=list)
     """The values that became others by it; see `runner.config.changes.Change`."""
+    settings: str | None = None
+    """Of its config, if that takes something from the environment; see `runner.config.environment`."""
     ended: str | None = None
     to_step: int | None = None
     outcome: str | None = None
@@ -98,6 +100,12 @@ class RunRecord:
         """
         begun = [sitting for sitting in self.sittings if sitting.from_step is not None]
         return [sitting.overrides for sitting in begun if sitting.overrides]
+
+    @property
+    def settings(self) -> str | None:
+        """Of the config that the run has by now."""
+        begun = [sitting for sitting in self.sittings if sitting.from_step is not None]
+        return begun[-1].settings if begun else None
 
     def lasting_amendments(self) -> list[dict[str, Any]]:
         """What a lost record has to have again, for every manifest; see `rebuilt`."""

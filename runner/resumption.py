@@ -13,6 +13,7 @@ from runner.config.changes import Change, changes_between
 from runner.config.foreign import check_content
 from runner.config.hydra import experiment_of, job_part, plain
 from runner.config.obstacles import Reached
+from runner.config.resolved import resolved
 from runner.config.saved import recompose, saved_config
 from runner.errors import ConfigError
 from runner.record import RunRecord
@@ -70,7 +71,7 @@ def resumption_of(directory: Path, overrides: Sequence[str]) -> tuple[DictConfig
     record = RunDirectory(directory).read()
     if record is None:
         raise ConfigError(f"RUN={directory}: no such directory with a run.json")
-    saved = saved_config(directory, amendments=record.amendments)
+    saved = saved_config(directory, amendments=record.amendments, settings=record.settings)
     before = _in_place(saved, directory, record)
     requests = [one for one in overrides if _key(one) == _REQUEST]
     lasting = [one for one in overrides if one not in requests]
@@ -79,7 +80,8 @@ def resumption_of(directory: Path, overrides: Sequence[str]) -> tuple[DictConfig
     after = recompose(before, [*lasting, *requests])
     check_content(OmegaConf.to_container(job_part(after)), f"RUN={directory}")
     reached = _reached(record, RunDirectory(directory).checkpoints(record))
-    changes = changes_between(plain(before), plain(after), reached=reached)
+    told = [resolved(config, run=record.id) for config in (before, after)]
+    changes = changes_between(plain(before), plain(after), reached=reached, told=told)
     problems = [change.problem for change in changes if change.kind == "impossible"]
     if problems:
         raise ConfigError(problems)

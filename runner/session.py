@@ -50,6 +50,8 @@ class Launch:
     """As composed, interpolations unresolved; it becomes .hydra/config.yaml."""
     overrides: list[str] = field(default_factory=list)
     hydra: Any = field(default_factory=dict)
+    settings: str | None = None
+    """What the environment has a part in; see `runner.config.environment`."""
     resumption: Resumption | None = None
     """What changes about the run, if it is gone on with from its own config."""
     numerics: Mapping[str, Any] = field(default_factory=dict)
@@ -134,6 +136,7 @@ def _sit(launch: Launch, directory: RunDirectory, observer: SessionObserver) -> 
     point_latest(directory.path)
     record = directory.read() or RunRecord(id=launch.id, name=experiment.name)
     changed = enter_sitting(record, experiment)
+    record.sittings[-1].settings = launch.settings
     keep_code(record, directory)
     if launch.resumption:
         launch.resumption.enter(record)
@@ -261,6 +264,11 @@ def _move_aside(directory: RunDirectory, observer: SessionObserver) -> None:
 
 def _check_same_run(launch: Launch, record: RunRecord, directory: RunDirectory) -> None:
     if record.id != launch.id:
+        if launch.settings is not None and launch.settings == record.settings:
+            raise ConfigError(
+                f"run.dir={directory.path}: holds run {record.id}, which this is but for where data or "
+                f"checkpoints stand; runner resume {directory.path} goes on with it"
+            )
         raise ConfigError(
             f"run.dir={directory.path}: holds run {record.id} of another config, this is {launch.id}; "
             "give another run.dir, or run.fresh=true to move that run aside"

@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 LAYERS = [
     {"forks", "redaction", "results"},
     {"errors"},
-    {"files"},
+    {"allowances", "files"},
     {"quiet"},
     {"interrupt", "lock", "rows", "schedule", "targets"},
     {"callbacks", "checkpoint", "data", "tasks"},

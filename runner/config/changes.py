@@ -8,7 +8,7 @@ than its first command describes.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -70,11 +70,14 @@ def change_from_json(content: Mapping[str, Any]) -> Change:
     return Change(key=content["key"], old=old, new=new, kind=content["class"])
 
 
-def changes_between(before: Config, after: Config, *, reached: Reached) -> list[Change]:
+def changes_between(
+    before: Config, after: Config, *, reached: Reached, told: Sequence[Config] = ()
+) -> list[Change]:
     """Every value that differs, in the order of the config.
 
     Args:
         reached: how far the run got that was ``before`` so far.
+        told: the same two without what nobody is to be told.
 
     Raises:
         ConfigError: one of the two configs is wrong.
@@ -87,6 +90,8 @@ def changes_between(before: Config, after: Config, *, reached: Reached) -> list[
         reason = obstacle(case, place)
         determines = place in _ORDERED or _determines(before, after, place)
         kind: Kind = "impossible" if reason else "trajectory" if determines else "harmless"
+        if told and place not in _ORDERED:
+            old, new = (_seen(config, place) for config in told)
         changes.append(Change(key=".".join(place), old=old, new=new, kind=kind, reason=reason))
     return changes
 
@@ -129,6 +134,14 @@ def _at(config: Config, place: Place) -> Any:
     for key in above:
         config = config[key]
     return config.get(name, UNSET)
+
+
+def _seen(config: Any, place: Place) -> Any:
+    """As ``_at``; or what stands above, where that is all that is to be seen."""
+    for name in place:
+        if isinstance(config, Mapping):
+            config = config.get(name, UNSET)
+    return config
 
 
 def _exchanged(config: Config, place: Place, value: Any) -> Config:

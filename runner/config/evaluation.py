@@ -26,6 +26,7 @@ def evaluation_of(
     *,
     checkpoint: str | int | None,
     amendments: Sequence[Sequence[str]] = (),
+    settings: str | None = None,
     run: str | None = None,
     checkpoints: Path | None = None,
 ) -> DictConfig:
@@ -33,6 +34,7 @@ def evaluation_of(
 
     Args:
         amendments: what the run was resumed with since its config was saved.
+        settings: as for ``saved_config``.
         run: its id; checkpoints of other runs in the same place do not count.
         checkpoints: where the run's stand now; by default where its config says.
 
@@ -42,7 +44,7 @@ def evaluation_of(
     """
     # Absolute, so that the evaluation has the same id wherever it is asked for.
     directory = directory.resolve()
-    saved = saved_config(directory, amendments=amendments)
+    saved = saved_config(directory, amendments=amendments, settings=settings)
     if checkpoints is not None:
         OmegaConf.update(saved, "checkpoint.directory", str(checkpoints.resolve()))
     config = recompose(saved, overrides)

@@ -2,8 +2,9 @@
 
 Foreign is every file that does not stand in the runner's own folder of configs: a saved config, and
 what `--config-dir` and `--config-path` lead to. It is looked at before Hydra composes anything from it:
-how large it is, that its interpolations lead to keys of the config and run no resolver, and that it
-keeps out of Hydra's own node, which starts plugins, callbacks and loggers by name.
+how large it is, that its interpolations lead to keys of the config and run no resolver but to read what
+the user allows of the environment, and that it keeps out of Hydra's own node, which starts plugins,
+callbacks and loggers by name.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 
+from runner.allowances import VARIABLE, additions, allowing, allows_variable
 from runner.config.problems import join, key_of
 from runner.errors import ConfigError, shown
 
@@ -29,10 +31,16 @@ _MAX_NODES = 20_000
 _MAX_DEPTH = 40
 _LONG = 100
 """Characters."""
-_REFERENCE = re.compile(r"\$\{(?:run_id:|\.*[\w-]+(?:\.[\w-]+|\[[\w-]+\])*)\}")
+_KEY = r"\$\{(?:run_id:|\.*[\w-]+(?:\.[\w-]+|\[[\w-]+\])*)\}"
 """To a key, or the id of the run, which every run directory has in it."""
+_DEFAULT = r"(?:,[A-Za-z0-9_ ./:@%+-]+)?"
+"""What stands for a variable that is not set: nothing in it means anything to OmegaConf."""
+_ENVIRONMENT = rf"\$\{{oc\.env:(?P<variable>{VARIABLE}){_DEFAULT}\}}"
+_REFERENCE = re.compile(rf"{_KEY}|(?P<decoded>\$\{{oc\.decode:)?{_ENVIRONMENT}(?(decoded)\}})")
+"""Each way to refer to something that a foreign config may have; the last one if its variable is allowed."""
 _HYDRA = re.compile(r"(?:^|[/@.:\s])hydra(?:[/@.:]|$)", re.IGNORECASE)
 """Hydra's node, as a package, a group or a key."""
+_ITS_OWN = "a saved config, or one from elsewhere, refers to its own keys only"
 _NOT_ITS_OWN = (
     "belongs to Hydra, which no config from elsewhere sets up; give it on the command line"
 )
@@ -66,13 +74,18 @@ def check_content(content: Any, place: str) -> None:
     """
     problems = [f"{place}: {key}: {_NOT_ITS_OWN}" for key in _hydra_keys(content)]
     for key, text in _texts(content, ""):
-        if text.count("${") != len(_REFERENCE.findall(text)):
-            reason = (
-                "a saved config, or one from elsewhere, refers to its own keys only; give the value"
-            )
-            problems.append(f"{place}: {key}={text}: {reason}")
+        if fix := _refused(text):
+            problems.append(f"{place}: {key}={text}: {_ITS_OWN}; {fix}")
     if problems:
         raise ConfigError(problems)
+
+
+def variables(content: Any) -> list[str]:
+    """The variables of the environment that a foreign config, which was looked at, takes values from."""
+    found = (
+        one["variable"] for _, text in _texts(content, "") for one in _REFERENCE.finditer(text)
+    )
+    return sorted({name for name in found if name})
 
 
 def check_overrides(overrides: Sequence[str], place: str) -> None:
@@ -96,8 +109,12 @@ def own_directory() -> Path:
 class FileConfigSource(file_config_source.FileConfigSource):
     """Hydra's way to read a folder of configs, which looks first at what is not the runner's own.
 
-    A launcher takes it to its processes, where nothing was registered.
+    A launcher takes it to its processes, where nothing was registered, and with it what is allowed.
     """
+
+    def __init__(self, provider: str, path: str) -> None:
+        super().__init__(provider, path)
+        self._allow = additions()
 
     def load_config(self, config_path: str) -> ConfigResult:
         """As Hydra's.
@@ -118,7 +135,8 @@ class FileConfigSource(file_config_source.FileConfigSource):
         result = super().load_config(config_path)
         if _HYDRA.search(result.header.get("package") or ""):
             raise ConfigError(f"{place}: @package {result.header['package']}: {_NOT_ITS_OWN}")
-        check_content(OmegaConf.to_container(result.config), str(place))
+        with allowing(self._allow):
+            check_content(OmegaConf.to_container(result.config), str(place))
         return result
 
 
@@ -176,6 +194,16 @@ def _count(
             size = sizes.get(event.anchor, _MAX_NODES + 1)
     anchor, before = around[-1]
     around[-1] = (anchor, before + size)
+
+
+def _refused(text: str) -> str | None:
+    """What to do about an interpolation of a foreign config; None if there is nothing to be done."""
+    found = [*_REFERENCE.finditer(text)]
+    if sum(one[0].count("${") for one in found) != text.count("${"):
+        return "give the value"
+    names = dict.fromkeys(one["variable"] for one in found if one["variable"])
+    missing = " ".join(f"--allow oc.env:{name}" for name in names if not allows_variable(name))
+    return f"give the value, or allow it with {missing}" if missing else None
 
 
 def _hydra_keys(content: Any) -> Iterator[str]:

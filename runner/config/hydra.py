@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
+from runner.allowances import additions, allowing
 from runner.config import foreign
 from runner.config.expansion import check_expansion
 from runner.config.identity import run_id
@@ -24,7 +25,7 @@ from runner.config.schema import NAME_OF_RUNS, Experiment, is_name_of_runs, load
 from runner.errors import ConfigError
 from runner.files import make_directory_for
 from runner.redaction import remember
-from runner.targets import additions, allowing, forget
+from runner.targets import forget
 
 CONFIG_NAME = "config"
 VERSION_BASE = "1.3"
@@ -56,6 +57,7 @@ Train and evaluate Keras models from a config.
   runner show RUN                 what ran, how far it got, what came out
   runner checkpoints RUN          list a run's checkpoints; --verify reads them all
   --allow my_package.MyModel      with any of the first five: a name that the config may give
+  --allow oc.env:NAME             the same: a variable that a config from elsewhere may read
 
 RUN is a directory or the start of an id. A group is chosen with group=name, a value is set with
 key=value; a key that the config does not have yet is added with +key=value.

@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from runner.config.compose import plain_errors
+from runner.config.environment import settings_id, variables_of
 from runner.config.foreign import check_content, check_overrides, load
 from runner.config.hydra import CONFIG_NAME, VERSION_BASE, config_directory, job_part, register
 from runner.errors import ConfigError
@@ -21,21 +22,27 @@ _NAME = "saved_run"
 """Under which Hydra finds the config that is composed again."""
 
 
-def saved_config(run: Path, *, amendments: Sequence[Sequence[str]] = ()) -> DictConfig:
+def saved_config(
+    run: Path, *, amendments: Sequence[Sequence[str]] = (), settings: str | None = None
+) -> DictConfig:
     """What the run in the directory ``run`` was first launched with, and was then changed to.
 
     Args:
         amendments: the overrides of every resume since, one after the other: a later one may choose
             a group in whose member an earlier one set a value.
+        settings: what they were, if that is known; see `runner.config.environment`.
 
     Raises:
-        ConfigError: there is no saved config, it cannot be read, or it holds more than data.
+        ConfigError: there is no saved config, it cannot be read, it holds more than data, or the
+            environment makes another one of it.
     """
     config = recompose(_read(run), [])
     for overrides in amendments:
         check_overrides(overrides, f"RUN={run}: run.json")
         config = recompose(config, overrides)
     check_content(OmegaConf.to_container(job_part(config)), f"RUN={run}")
+    if settings is not None:
+        _check_settings(config, settings, run=run)
     return config
 
 
@@ -65,6 +72,17 @@ def _read(run: Path) -> DictConfig:
     except OSError as error:
         reason = f"no such directory with a saved config ({path}: {error.strerror})"
         raise ConfigError(f"RUN={run}: {reason}") from error
+
+
+def _check_settings(config: DictConfig, settings: str, *, run: Path) -> None:
+    with plain_errors([]):
+        now = settings_id(config)
+    if now not in (settings, None):
+        names = ", ".join(variables_of(config))
+        raise ConfigError(
+            f"RUN={run}: the environment no longer gives what it did for {names}, or the config was edited; "
+            "set it as it was, and give what is to change as key=value"
+        )
 
 
 def _replacing_groups(content: dict[str, Any], overrides: Sequence[str]) -> list[str]:

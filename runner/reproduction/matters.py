@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig
+
 from runner import numerics, provenance, worktree
 from runner.config import Experiment
+from runner.config.environment import settings_id, variables_of
 from runner.data import Data, digests, load
 from runner.errors import shown
 from runner.phases import Train
@@ -98,6 +101,7 @@ def matters(
     now: Surroundings,
     *,
     id: str,
+    settings: Sequence[tuple[DictConfig, str | None]],
     code: bytes | None,
     data: Sequence[Mapping[str, str]],
 ) -> list[str]:
@@ -107,11 +111,12 @@ def matters(
         experiment: what the run is by now.
         record: its run.json.
         id: that its saved config has now.
+        settings: of the config of each part, what the run kept, if anything.
         code: what the run kept of it that no revision held.
         data: what the run kept of the data of each part, if anything.
     """
     return [
-        *_config(record, id),
+        *_config(record, id, settings),
         *_code(record, now),
         *(_uncommitted(record, now) if code != now.code else []),
         *_differing(record.versions, now.versions),
@@ -122,8 +127,15 @@ def matters(
     ]
 
 
-def _config(record: RunRecord, id: str) -> Iterator[str]:
-    if id != record.id:
+def _config(
+    record: RunRecord, id: str, settings: Sequence[tuple[DictConfig, str | None]]
+) -> Iterator[str]:
+    known = [(config, then) for config, then in settings if then is not None]
+    others = [config for config, then in known if settings_id(config) != then]
+    if others:
+        names = ", ".join(sorted({name for config in others for name in variables_of(config)}))
+        yield f"the environment no longer gives what it did for {names}, or the config was edited"
+    elif id != record.id and settings[0] not in known:
         yield f"the saved config is that of run {id} by now, was {record.id}: it was edited"
 
 

@@ -29,6 +29,8 @@ class Part:
     """The step at which the next change took hold; None for the end of the run."""
     data: dict[str, str]
     """Hashes of what it was done with, if they are known."""
+    settings: str | None
+    """What the environment had a part in, if it is known; see `runner.config.environment`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +117,7 @@ def plan_of(run: Path) -> Plan:
             record,
             now,
             id=id,
+            settings=[(config, part.settings) for config, part in zip(configs, parts, strict=True)],
             code=RunDirectory(run).code(),
             data=[part.data for part in parts],
         ),
@@ -133,13 +136,15 @@ def parts_of(record: RunRecord) -> list[Part]:
         if sitting.overrides
     ]
     changed = [sitting for sitting in begun if sitting.overrides]
-    first = begun[0].data if begun and not begun[0].overrides else {}
-    data = [first, *(sitting.data for sitting in changed)]
+    first = begun[0] if begun and not begun[0].overrides else None
     return [
-        Part(overrides=overrides, until=until, data=hashes)
-        for overrides, until, hashes in zip(
-            [[], *record.amendments], [*steps, None], data, strict=True
+        Part(
+            overrides=one.overrides if one else [],
+            until=until,
+            data=one.data if one else {},
+            settings=one.settings if one else None,
         )
+        for one, until in zip([first, *changed], [*steps, None], strict=True)
     ]
 
 

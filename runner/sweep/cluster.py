@@ -22,6 +22,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from runner import api, session
+from runner.allowances import additions, allowing
 from runner.config.hydra import task_overrides
 from runner.errors import ConfigError, UserError
 from runner.interrupt import StopRequest
@@ -32,7 +33,6 @@ from runner.session import Launch
 from runner.sweep.driver import Sweep
 from runner.sweep.launcher import RunnerLauncher
 from runner.sweep.trial import Failure, Row, Task, print_to, telling_failures
-from runner.targets import additions, allowing
 
 H = TypeVar("H")
 Beginning = tuple[str, str, int]
@@ -54,7 +54,7 @@ class Handed:
     logs: Path
     """Where what trials print goes; absolute."""
     allow: list[str] = field(default_factory=additions)
-    """Names that the config may give besides the built-in ones."""
+    """What the user allows the config; see `runner.allowances`."""
     earlier: dict[int, Beginning | None] = field(default_factory=dict)
     """By trial, the run that stood in its directory when it was handed over."""
 

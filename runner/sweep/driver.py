@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runner import provenance
+from runner.allowances import additions
 from runner.config import Experiment
 from runner.config.sweep import SweepSpec
 from runner.engine.spec import available_cores
@@ -22,7 +23,7 @@ from runner.sweep.objective import check_measured, objectives
 from runner.sweep.observer import SweepObserver
 from runner.sweep.record import RECORD, Status, SweepRecord, Trial
 from runner.sweep.trial import Failure, Row, Task
-from runner.targets import additions, hashes
+from runner.targets import hashes
 
 _GRACE_S = 15.0
 _LOOKS_EVERY_S = 0.2

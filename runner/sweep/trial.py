@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from runner import session
+from runner.allowances import allowing
 from runner.errors import UserError
 from runner.interrupt import Interrupted
 from runner.lock import LockedError
@@ -20,7 +21,6 @@ from runner.redaction import redacted, remember
 from runner.report.console import Plain, plain_console
 from runner.session import Launch
 from runner.sweep.record import Status
-from runner.targets import allowing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Task:
     log: Path
     """Where what it prints goes."""
     allow: list[str]
-    """Names that the config may give besides the built-in ones."""
+    """What the user allows the config; see `runner.allowances`."""
     secrets: dict[str, str]
     """Variables of the environment by their values, which are told nobody."""
 

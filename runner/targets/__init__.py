@@ -1,6 +1,6 @@
 """`_target_`: names of things to build, checked before anything is imported."""
 
-from runner.targets.allowed import NotAllowed, additions, allowing, check_allowed
+from runner.targets.allowed import NotAllowed, check_allowed
 from runner.targets.modules import NotFound
 from runner.targets.signatures import Parameter, Signature, signature
 from runner.targets.sources import hashes, sources
@@ -14,8 +14,6 @@ __all__ = [
     "Parameter",
     "Signature",
     "Target",
-    "additions",
-    "allowing",
     "check_allowed",
     "forget",
     "hashes",

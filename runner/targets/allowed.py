@@ -2,20 +2,19 @@
 
 A config is data that people pass around, and importing a module is running it. So a name is looked up
 here before anything is imported: what `models/` and the runner's own groups export, a list of Keras's
-modelling classes, and what the user adds on the command line or in the `pyproject.toml` of the working
-directory. No config can add to that, and there are no patterns: `keras.*` would allow Keras's loaders.
+modelling classes, and what the user adds, see `runner.allowances`. No config can add to that, and there
+are no patterns: `keras.*` would allow Keras's loaders.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
 
-from runner.errors import ConfigError, nearest, shown, suggestion
+from runner.allowances import allows_target
+from runner.errors import nearest
 from runner.targets.keras_names import KERAS
 from runner.targets.modules import NotFound
 from runner.targets.static import locate, module_tree
@@ -25,47 +24,13 @@ _HOME = Path(__file__).resolve().parents[2]
 _GROUPS = ("callbacks", "data", "phases", "tasks")
 """The modules of the runner whose classes a config names."""
 _OTHERS = ("runner.config.sweep.SearchSpec",)
-_PROJECT = Path("pyproject.toml")
 _MAX_LENGTH = 200
 """Characters; no longer name is looked for."""
 _IS_RUN = "it is run as code then, so only if you know it"
-_GIVE = "give a dotted name, such as my_package.MyModel"
-
-_added: ContextVar[frozenset[str]] = ContextVar("added", default=frozenset())
 
 
 class NotAllowed(NotFound):
     """Nobody has allowed the name; the message says how to."""
-
-
-@contextmanager
-def allowing(names: Iterable[str]) -> Iterator[None]:
-    """Allows ``names`` too, for the length of a block.
-
-    Raises:
-        ConfigError: one of them is no dotted name.
-    """
-    found = [*names]
-    for name in found:
-        if not _is_dotted(name):
-            raise ConfigError(f"--allow {name}: {_GIVE}")
-    token = _added.set(_added.get() | frozenset(found))
-    try:
-        yield
-    finally:
-        _added.reset(token)
-
-
-def additions() -> list[str]:
-    """The names that are allowed beyond the built-in ones.
-
-    Another process knows nothing of them: whoever starts one for a run hands it these, and it works
-    within ``allowing`` them.
-
-    Raises:
-        ConfigError: pyproject.toml is wrong.
-    """
-    return sorted(_added.get().union(_of_project()))
 
 
 def check_allowed(name: str) -> None:
@@ -76,7 +41,7 @@ def check_allowed(name: str) -> None:
         NotAllowed: it is not allowed.
         ConfigError: pyproject.toml is wrong.
     """
-    if _is_built_in(name) or name in _added.get() or name in _of_project():
+    if _is_built_in(name) or allows_target(name):
         return
     if len(name) <= _MAX_LENGTH:
         locate(name)
@@ -131,38 +96,6 @@ def _definitions(file: Path, kind: type | UnionType) -> list[str]:
         and isinstance(node, kind)
         and not node.name.startswith("_")
     ]
-
-
-def _of_project() -> list[str]:
-    if not _PROJECT.exists():
-        return []
-    import tomllib
-
-    try:
-        content = tomllib.loads(_PROJECT.read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{_PROJECT}: {error}") from error
-    tool = content.get("tool", {})
-    table = tool.get("runner", {}) if isinstance(tool, dict) else {}
-    place = f"{_PROJECT}: [tool.runner]"
-    if not isinstance(table, dict):
-        raise ConfigError(f"{place}: give a table, with allow = [...]")
-    for key in table.keys() - {"allow"}:
-        raise ConfigError(f"{place} {key}: no such key; {suggestion(key, ['allow'])}")
-    names = table.get("allow", [])
-    if not isinstance(names, list):
-        raise ConfigError(
-            f'{place} allow={shown(names)}: give a list, such as ["my_package.MyModel"]'
-        )
-    for name in names:
-        if not isinstance(name, str) or not _is_dotted(name):
-            raise ConfigError(f"{place} allow={shown(names)}: {shown(name)}: {_GIVE}")
-    return names
-
-
-def _is_dotted(name: str) -> bool:
-    parts = name.split(".")
-    return len(parts) > 1 and all(part.isidentifier() for part in parts)
 
 
 def _mean(name: str) -> str:

@@ -135,6 +135,41 @@ RESOLVERS = [
 ]
 """What runs code, or could, when a config is resolved; and what hardly reads as an interpolation."""
 
+ENVIRONMENT = [
+    *("${oc.env:HOME}", "${oc.env:HOME,x}", "${oc.env:${name}}", "${oc.env:DATA${name}}"),
+    *("${oc.env:DATA}${oc.env:HOME}", "${oc.env:DATA}${boom:}", "${oc.env:DATA,${oc.env:HOME}}"),
+    *(
+        "${oc.env:DATA,${boom:}}",
+        "${oc.env:DATA,${name}}",
+        "${oc.env:DATA,'x'}",
+        "${oc.env:DATA,{}}",
+    ),
+    *("${oc.env:DATA,[x]}", "${oc.env:DATA,x,y}", "${oc.env:DATA,}", "${oc.env:DATA,\\}"),
+    *("${oc.env:DATA,$}{boom:}", "${oc.env:DATA:x}", "${oc.env:DATA:-${boom:}}", "${oc.env: DATA}"),
+    *("${ oc.env:DATA}", "${oc.env:DATA\n}", "${oc.env:data}", "${oc.env:DATA.x}", "${oc.env:}"),
+    *("${oc.decode:'${oc.env:DATA}'}", "${oc.decode:'[1]'}", "${oc.decode:${oc.env:HOME}}"),
+    *("${oc.decode:${oc.decode:${oc.env:DATA}}}", "${oc.decode:${oc.env:DATA}${boom:}}"),
+    *(
+        "${oc.decode:${oc.env:DATA,${boom:}}}",
+        "${oc.decode:${name}}",
+        "${oc.decode:${oc.env:DATA},x}",
+    ),
+    *(
+        "${boom:${oc.env:DATA}}",
+        "${${oc.env:DATA}}",
+        "${${oc.env:DATA}:}",
+        "${model.${oc.env:DATA}}",
+    ),
+    *(
+        "${oc.select:${oc.env:DATA}}",
+        "${env:DATA}",
+        "${OC.ENV:DATA}",
+        "${oc.env:DATA",
+        "${oc.env:DATA}}${",
+    ),
+]
+"""What stays refused where ``oc.env:DATA`` is allowed."""
+
 RUNS = [
     *({"dir": "/etc/runner"}, {"dir": "../outside"}, {"dir": "a/../../outside"}, {"fresh": True}),
     *({"dir": "~/x/../../y"}, 5, "x", [], None),

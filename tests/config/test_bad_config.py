@@ -219,8 +219,20 @@ BAD: list[tuple[str, str]] = [
         "not, allow it with --allow keras.src.models.Sequential, or in pyproject.toml: [tool.runner] "
         f'allow = ["keras.src.models.Sequential"]; {IS_RUN}',
     ),
-    ("--allow=Net seed=1", "--allow Net: give a dotted name, such as my_package.MyModel"),
-    ("seed=1 --allow", "--allow : give a dotted name, such as my_package.MyModel"),
+    *(
+        (
+            command,
+            f"--allow {one}: give a dotted name, such as my_package.MyModel, or a variable of the "
+            "environment as oc.env:NAME",
+        )
+        for command, one in [
+            ("--allow=Net seed=1", "Net"),
+            ("seed=1 --allow", ""),
+            ("--allow oc.env: seed=1", "oc.env:"),
+            ("--allow oc.env:1x seed=1", "oc.env:1x"),
+            ("resume RUN --allow=env:X", "env:X"),
+        ]
+    ),
     (
         "'+optimizer.name={class_name: x, config: {}}'",
         "optimizer.name={class_name: x, config: {}}: is how Keras writes objects down, which would import "

@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 import pytest
 
+from runner.allowances import allowing
 from runner.callbacks import Callback
 from runner.config.typed import convert
 from runner.errors import ConfigError, Invalid
-from runner.targets import Target, allowing
+from runner.targets import Target
 
 Write = Callable[[dict[str, str]], None]
 

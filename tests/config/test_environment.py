@@ -61,13 +61,16 @@ def test_a_run_keeps_the_name_of_the_variable(cli: Callable[..., Any]) -> None:
     shown = cli("show", "here")
     assert "${oc.env:TOKEN}" in shown.out
     assert SECRET not in shown.out
-    # The command that has it goes on; its saved config, which anybody could have written, does not.
+    # The command that has it goes on; its saved config, which anybody could have written, if that is allowed.
     assert cli(*OWN, "model._target_=noted.net", NOTE).code == 0
     refused = cli("resume", "here")
     assert refused.err.endswith(
         "/here/.hydra/config.yaml: model.note=${oc.env:TOKEN}: a saved config, or one from elsewhere, "
-        "refers to its own keys only; give the value\n"
+        "refers to its own keys only; give the value, or allow it with --allow oc.env:TOKEN\n"
     )
+    allowed = cli("resume", "here", "--allow", "oc.env:TOKEN")
+    assert (allowed.code, allowed.err) == (0, "")
+    assert SECRET not in written() + allowed.out
 
 
 def test_a_sweep_keeps_the_name_of_the_variable(cli: Callable[..., Any]) -> None:

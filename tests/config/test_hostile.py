@@ -19,6 +19,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from runner import api
+from runner.allowances import allowing
 from runner.config.compose import compose
 from runner.config.hydra import id_of, job_part
 from runner.config.saved import saved_config
@@ -156,6 +157,71 @@ def test_a_saved_config(name: str, base: dict[str, Any], evil: None, workdir: Pa
         "model="
     ):  # Of the names of models, a few are enough to see that it is the same.
         refused(launch, run / ".hydra")
+
+
+@pytest.mark.parametrize("key", ["model.activation", "name"])
+@pytest.mark.parametrize("text", hostile.ENVIRONMENT)
+def test_a_variable_beside_one_that_is_allowed(
+    text: str,
+    key: str,
+    base: dict[str, Any],
+    evil: None,
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("runner.redaction._names", {})
+    monkeypatch.setenv("DATA", "relu")
+    run = workdir / "run"
+    save(run, changed(base, {key: text}))
+    with allowing(["oc.env:DATA"]):
+        refused(load, run)
+        refused(launch, run / ".hydra")
+
+
+@pytest.mark.parametrize(
+    ("text", "activation"),
+    [
+        ("${oc.env:DATA}", "relu"),
+        ("re${oc.env:END}", "relu"),
+        ("${oc.env:UNSET,relu}", "relu"),
+        ("${oc.env:UNSET,oc.env:HOME/x y}", "oc.env:HOME/x y"),
+        ("${oc.decode:${oc.env:DATA}}", "relu"),
+        ("${oc.decode:${oc.env:UNSET,boom:}}", "boom:"),
+    ],
+)
+def test_a_variable_that_is_allowed(
+    text: str,
+    activation: str,
+    base: dict[str, Any],
+    evil: None,
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or those beside it would be refused for another reason."""
+    monkeypatch.setattr("runner.redaction._names", {})
+    monkeypatch.setenv("DATA", "relu")
+    monkeypatch.setenv("END", "lu")
+    save(workdir, changed(base, {"model.activation": text, "run.dir": "here"}))
+    assert "allow it with --allow oc.env:" in refused(load, workdir)
+    assert "allow it with --allow oc.env:" in refused(launch, workdir / ".hydra")
+    with nothing_happens(), allowing(["oc.env:DATA", "oc.env:END", "oc.env:UNSET"]):
+        config = saved_config(workdir)
+        assert config.model.activation == activation
+        launch(workdir / ".hydra")
+
+
+@pytest.mark.parametrize("value", ["${oc.env:HOME}", "${boom:}", "$", "os.system"])
+def test_what_a_variable_that_is_allowed_gives_is_data(
+    value: str, base: dict[str, Any], evil: None, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.redaction._names", {})
+    monkeypatch.setenv("DATA", value)
+    key = "model._target_" if value == "os.system" else "model.activation"
+    text = "${oc.env:DATA}{boom:}" if value == "$" else "${oc.env:DATA}"
+    save(workdir, changed(base, {key: text}))
+    with allowing(["oc.env:DATA"]):
+        refused(load, workdir)
+        refused(launch, workdir / ".hydra")
 
 
 @pytest.mark.parametrize("name", hostile.TEXTS)

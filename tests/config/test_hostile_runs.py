@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from runner.allowances import allowing
 from runner.checkpoint.manifest import Manifest, read_manifest
 from runner.checkpoint.staging import Staging
 from runner.config.compose import compose
@@ -132,6 +133,23 @@ def test_overrides_that_a_run_says_it_was_resumed_with(override: str, run: Path)
         resumption_of(run, [])
     with pytest.raises(ConfigError):
         evaluation_of(run, [], checkpoint=None, amendments=record.amendments)
+
+
+def test_overrides_may_take_what_is_allowed_from_the_environment(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.redaction._names", {})
+    monkeypatch.setenv("DATA", "relu")
+    rewrite(run, overrides=["model.activation=${oc.env:DATA}"], changes=[CHANGE])
+    with pytest.raises(ConfigError, match=r"or allow it with --allow oc\.env:DATA"):
+        resumption_of(run, [])
+    with allowing(["oc.env:DATA"]):
+        config, _ = resumption_of(run, [])
+        assert config.model.activation == "relu"
+        for text in ("${oc.env:HOME}", "${oc.env:DATA,${oc.env:HOME}}", "${oc.env:${name}}"):
+            rewrite(run, overrides=[f'model.activation="{text}"'], changes=[CHANGE])
+            with pytest.raises(ConfigError, match="refers to its own keys only"):
+                resumption_of(run, [])
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from unittest.mock import Mock
 
 import pytest
 
+from runner.allowances import allowing
 from runner.api import launch
 from runner.config import hydra
 from runner.config.compose import compose
 from runner.config.hydra import id_of
-from runner.targets import allowing
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 Write = Callable[[dict[str, str]], None]

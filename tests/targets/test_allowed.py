@@ -14,9 +14,10 @@ from typing import Any
 import keras
 import pytest
 
+from runner.allowances import additions, allowing, allows_variable
 from runner.config.hydra import config_directory
 from runner.errors import ConfigError
-from runner.targets import NotAllowed, NotFound, additions, allowing, check_allowed, locate
+from runner.targets import NotAllowed, NotFound, check_allowed, locate
 from runner.targets.keras_names import KERAS
 
 Write = Callable[[dict[str, str]], None]
@@ -141,6 +142,23 @@ def test_the_command_line_and_pyproject_add_names(write: Write) -> None:
     assert additions() == []
 
 
+def test_a_variable_that_is_allowed_is_no_name_of_a_target(write: Write) -> None:
+    table = '[tool.runner]\nallow = ["mine.Net", "oc.env:DATA"]\n'
+    write({"mine.py": "class Net: ...\n", "oc.py": "raise SystemExit\n", "pyproject.toml": table})
+    with allowing(["oc.env:HOME", "oc.env"]):
+        assert additions() == ["mine.Net", "oc.env", "oc.env:DATA", "oc.env:HOME"]
+        assert [allows_variable(name) for name in ("DATA", "HOME", "HOM", "")] == [
+            True,
+            True,
+            False,
+            False,
+        ]
+        assert is_allowed("mine.Net")
+        assert not is_allowed("oc.env:DATA")
+        assert not is_allowed("oc.env:HOME")
+    assert not allows_variable("HOME")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -153,6 +171,11 @@ def test_the_command_line_and_pyproject_add_names(write: Write) -> None:
         (
             "[tool.runner]\nallow = ['keras.*']",
             " [tool.runner] allow=[keras.*]: keras.*: give a dotted",
+        ),
+        (
+            "[tool.runner]\nallow = ['oc.env:*']",
+            " [tool.runner] allow=[oc.env:*]: oc.env:*: give a dotted name, such as my_package.MyModel, or "
+            "a variable of the environment as oc.env:NAME",
         ),
         ("[tool.runner]\nalow = []", " [tool.runner] alow: no such key; did you mean allow?"),
         ("[tool]\nrunner = 5", " [tool.runner]: give a table"),
@@ -173,7 +196,8 @@ def test_another_process_is_handed_what_is_allowed(write: Write, workdir: Path) 
     write({"mine.py": "class Net: ...\n"})
     script = (
         "import sys\n"
-        "from runner.targets import allowing, load\n"
+        "from runner.allowances import allowing\n"
+        "from runner.targets import load\n"
         "with allowing(sys.argv[1:]):\n"
         "    print(load('mine.Net').__name__)\n"
     )

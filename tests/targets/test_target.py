@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from runner.allowances import allowing
 from runner.errors import ConfigError, DataError
-from runner.targets import NotAllowed, Target, allowing, load
+from runner.targets import NotAllowed, Target, load
 
 Write = Callable[[dict[str, str]], None]
 
