@@ -10,7 +10,7 @@ from runner import events
 from runner.checkpoint.spec import RESTORE_WORDS
 from runner.config import Experiment
 from runner.errors import ConfigError, Invalid, suggestion
-from runner.phases import Evaluate
+from runner.phases import Evaluate, Train
 
 
 def with_real_paths(experiment: Experiment) -> Experiment:
@@ -39,6 +39,7 @@ def check_outside_world(experiment: Experiment) -> None:
     except Invalid as error:
         raise ConfigError(f"data.{error}") from error
     _check_restore(experiment)
+    _check_measured(experiment)
     if experiment.tracking.tensorboard:
         events.check_available()
 
@@ -61,6 +62,25 @@ def _check_restore(experiment: Experiment) -> None:
             f"checkpoint.restore={spec.restore}: no phase trains, and a new run has no checkpoint to "
             "evaluate; give checkpoint.restore=PATH, or use runner evaluate RUN"
         )
+
+
+def _check_measured(experiment: Experiment) -> None:
+    """A phase that measures a checkpoint needs one: of a phase before it, or one that is there."""
+    place = experiment.checkpoint.directory
+    idle: list[str] = []
+    for name, phase in experiment.phases.items():
+        which = getattr(phase, "restore", None)
+        is_number = isinstance(which, int) or which in RESTORE_WORDS
+        if is_number and not any(Path(place).glob("*.index")):
+            given = f" ({', '.join(idle)})" if idle else ""
+            raise ConfigError(
+                f"phases.{name}.restore={which}: no phase before it takes a step{given}, and {place} "
+                "holds no checkpoint; give null to measure the state as it is"
+            )
+        limit = phase.until.zero if isinstance(phase, Train) else None
+        if phase.trains and limit is None:
+            return
+        idle += [f"phases.{name}.until.{limit}=0"] if limit else []
 
 
 def _what_is_meant(which: str) -> str:

@@ -96,6 +96,11 @@ class Until:
             if value is not None and value < 0:
                 raise Invalid(name, value, "give a count of at least 0")
 
+    @property
+    def zero(self) -> str | None:
+        """The limit by which the phase takes no step; None if it takes one."""
+        return next((name for name, value in vars(self).items() if value == 0), None)
+
     def last_step(self, epochs: Epochs) -> int:
         """The step, counted from the beginning of the phase, after which the phase is over."""
         limits = [self.steps, None if self.epochs is None else epochs.end(self.epochs)]

@@ -69,6 +69,18 @@ def test_a_run_directory_tells_what_ran(workdir: Path) -> None:
     assert "hydra" in yaml.safe_load((result.directory / ".hydra/hydra.yaml").read_text())
 
 
+def test_a_phase_of_no_steps_leaves_what_the_run_starts_from(workdir: Path) -> None:
+    no_step = "phases.train.until.epochs=0"
+    untrained = run(no_step, "phases.evaluate.restore=null", "run.dir=untrained")
+    assert (untrained.step, [*untrained.metrics]) == (0, ["evaluate"])
+    trained = run(*TINY_NAMED)
+    # Another run's checkpoint is one to measure as well.
+    elsewhere = ("checkpoint.directory=here/checkpoints", "checkpoint.restore=none")
+    again = run(no_step, *elsewhere, "run.dir=again")
+    assert again.metrics["evaluate"] == trained.metrics["evaluate"]
+    assert again.metrics != untrained.metrics
+
+
 def _has(package: str) -> bool:
     from importlib.metadata import PackageNotFoundError, version
 

@@ -374,6 +374,28 @@ def test_every_mandatory_value_is_told(cli: Command) -> None:
             "phases=evaluate",
             "checkpoint.restore=auto: no phase trains, and a new run has no checkpoint",
         ),
+        *(
+            (
+                f"run.dir=here {command}",
+                f"phases.evaluate.restore={which}: no phase before it takes a step{idle}, and "
+                "here/checkpoints holds no checkpoint; give null to measure the state as it is\n",
+            )
+            for command, which, idle in [
+                ("phases.train.until.epochs=0", "best", " (phases.train.until.epochs=0)"),
+                ("phases.train.until.steps=0", "best", " (phases.train.until.steps=0)"),
+                (
+                    "phases.train.until.steps=0 phases.evaluate.restore=latest",
+                    "latest",
+                    " (phases.train.until.steps=0)",
+                ),
+                (
+                    "'phases.train.until={epochs: 0, steps: 5}' phases.evaluate.restore=5",
+                    "5",
+                    " (phases.train.until.epochs=0)",
+                ),
+                ("phases=evaluate phases.evaluate.restore=best", "best", ""),
+            ]
+        ),
     ],
 )
 def test_what_is_not_on_the_disk(cli: Command, workdir: Path, command: str, message: str) -> None:
