@@ -91,7 +91,7 @@ def _command(arguments: Sequence[str]) -> Callable[[Sequence[str]], int]:
 def _launch(arguments: Sequence[str]) -> int:
     """Runs what the overrides describe."""
     if list(arguments) in (["--help"], ["-h"]):
-        from runner.config.hydra import help_text
+        from runner.config.help import help_text
 
         print(help_text(), end="")
         return 0

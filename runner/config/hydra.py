@@ -19,6 +19,7 @@ from omegaconf.resolvers import oc
 from runner.allowances import additions, allowing
 from runner.config import foreign
 from runner.config.expansion import check_expansion
+from runner.config.help import TEMPLATE
 from runner.config.identity import run_id
 from runner.config.problems import already_told, join
 from runner.config.schema import NAME_OF_RUNS, Experiment, is_name_of_runs, load
@@ -44,44 +45,11 @@ _ids: dict[tuple[str, ...], str] = {}
 """What was found in this launch, which asks again for every path that has the id in it."""
 _READS_AS_ONE = "is text that reads as an interpolation; write it in another way"
 _SAY_SO = "say so on the command line: "
-_GROUPS = "$APP_CONFIG_GROUPS"
-_HELP = f"""\
-Train and evaluate Keras models from a config.
-
-  runner [overrides]              run or resume the experiment
-  runner -m [overrides]           sweep: a run for every combination
-  runner resume RUN [overrides]   go on from a run's own config, with values changed
-  runner evaluate RUN             evaluate a saved run
-  runner reproduce RUN            do a run afresh, and compare it with what came out then
-  runner ls                       list the runs
-  runner show RUN                 what ran, how far it got, what came out
-  runner checkpoints RUN          list a run's checkpoints; --verify reads them all
-  --allow my_package.MyModel      with any of the first five: a name that the config may give
-  --allow oc.env:NAME             the same: a variable that a config from elsewhere may read
-
-RUN is a directory or the start of an id. A group is chosen with group=name, a value is set with
-key=value; a key that the config does not have yet is added with +key=value.
-
-{_GROUPS}
-
-See all of a config with --cfg job, and try one out with debug=smoke.
-"""
 
 
 def config_directory() -> str:
     """The runner's own folder of configs."""
     return str(foreign.own_directory())
-
-
-def help_text() -> str:
-    """What ``runner --help`` shows where nothing is added to the configs, in half of Hydra's time."""
-    root = Path(config_directory())
-    folders = sorted({path.parent for path in root.rglob("*.yaml")} - {root})
-    groups = [
-        f"{folder.relative_to(root)}: {', '.join(sorted(path.stem for path in folder.glob('*.yaml')))}"
-        for folder in folders
-    ]
-    return _HELP.replace(_GROUPS, "\n".join(groups))
 
 
 def register() -> None:
@@ -102,7 +70,7 @@ def register() -> None:
         # The runner writes .hydra/ itself: Hydra would overwrite it at every launch.
         output_subdir=None,
         job=JobConf(name="runner", chdir=False),
-        help=HelpConf(app_name="runner", header="", footer="", template=_HELP),
+        help=HelpConf(app_name="runner", header="", footer="", template=TEMPLATE),
     )
     store = ConfigStore.instance()
     store.store(group="hydra", name="config", node=node, provider="hydra")
