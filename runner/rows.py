@@ -132,7 +132,8 @@ class NewRows:
 
     def read(self) -> Iterator[dict[str, Any]]:
         """Those that came since the last call."""
-        with suppress(FileNotFoundError), self._path.open("rb") as file:
+        # On a file system of many machines, one may have replaced it just now: then the next time.
+        with suppress(OSError), self._path.open("rb") as file:
             file.seek(self._position)
             if file.read(len(self._last)) != self._last:
                 self._position, self._last = 0, b""

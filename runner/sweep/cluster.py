@@ -30,7 +30,7 @@ from runner.report.console import Plain, plain_console
 from runner.rows import NewRows
 from runner.rundir import RunDirectory
 from runner.session import Launch
-from runner.sweep.driver import Sweep
+from runner.sweep.driver import Sweep, own_record
 from runner.sweep.launcher import RunnerLauncher
 from runner.sweep.trial import Failure, Row, Task, print_to, telling_failures
 
@@ -38,6 +38,8 @@ H = TypeVar("H")
 Beginning = tuple[str, str, int]
 """When and by whom a run was begun, by which it is told from one that was moved aside."""
 
+_LOOKS_S = 0.01
+"""For each trial at least so long, from one look at what all of them measured to the next."""
 CANCELLED = "was cancelled"
 """How a trial was lost that was asked to stop, and could not tell."""
 
@@ -99,15 +101,21 @@ class _AtWork:
 
     def __init__(self, task: Task, earlier: Beginning | None) -> None:
         self.task = task
-        self._earlier = earlier
+        self._earlier, self._is_begun = earlier, False
         self._rows = NewRows(RunDirectory(Path(task.launch.experiment.run.dir)).rows)
 
     def tell(self, sweep: Sweep) -> bool:
         """Tells the sweep what came since the last time; returns whether the trial has to stop."""
-        run = self.task.launch.experiment.run
-        if run.fresh and not _is_anew(run.dir, self._earlier):
-            return False  # They are those of the earlier run.
+        self._is_begun = self._is_begun or self._begins()
+        if not self._is_begun:
+            return False
         return any(sweep.told(self.task, Row(content=row)) for row in self._rows.read())
+
+    def _begins(self) -> bool:
+        """Whether the run there is the trial's, and not one that is in its place, or to be moved aside."""
+        run, id = self.task.launch.experiment.run, self.task.launch.id
+        is_own = own_record(run.dir, id) is not None
+        return is_own and (not run.fresh or _is_anew(run.dir, self._earlier))
 
 
 class Cluster(RunnerLauncher, Generic[H]):
@@ -175,7 +183,7 @@ class Cluster(RunnerLauncher, Generic[H]):
 
     def _work_through(self, sweep: Sweep, job: Handed) -> None:
         tasks, running = sweep.tasks(), dict[H, _AtWork]()
-        is_cancelled = False
+        is_cancelled, looks = False, sweep.clock()
         try:
             while self._fill(running, tasks, sweep, job) or running:
                 if sweep.is_stopping and not is_cancelled:
@@ -183,7 +191,9 @@ class Cluster(RunnerLauncher, Generic[H]):
                     self.cancel(list(running))
                 for over in self.wait(list(running)):
                     _end(sweep, running.pop(over.handle), over)
-                self.cancel([handle for handle, trial in running.items() if trial.tell(sweep)])
+                if sweep.clock() >= looks:
+                    self.cancel([handle for handle, one in running.items() if one.tell(sweep)])
+                    looks = sweep.clock() + _LOOKS_S * len(running)
         finally:
             if running and not is_cancelled:  # Nobody would hear of them.
                 self.cancel(list(running))

@@ -16,6 +16,7 @@ from runner.config.sweep import SweepSpec
 from runner.engine.spec import available_cores
 from runner.errors import ConfigError, UserError
 from runner.interrupt import Interrupted, duration_s
+from runner.record import RunRecord
 from runner.redaction import remembered
 from runner.rundir import RunDirectory
 from runner.session import Launch
@@ -247,12 +248,10 @@ class Sweep:
 
     def _look(self, trial: Trial) -> tuple[Status | None, str | None]:
         """How its run stands by run.json, whose results are taken over if there are any."""
-        record, directory = None, RunDirectory(Path(trial.run or ""))
-        with suppress(UserError):
-            record = directory.read() if trial.run else None
-        if record is None or record.departures or trial.id not in (None, record.id):
-            return None, None  # None, or another run than the overrides make alone.
-        result = directory.result(record)
+        record = own_record(trial.run, trial.id) if trial.run else None
+        if record is None:
+            return None, None
+        result = RunDirectory(Path(str(trial.run))).result(record)
         if result is None:
             outcome = record.sittings[-1].outcome if record.sittings else None
             return record.status if record.status != "finished" else None, outcome
@@ -271,6 +270,19 @@ class Sweep:
 
     def _write(self) -> None:
         self.record.write(self.directory / RECORD)
+
+
+def own_record(directory: str, id: str | None) -> RunRecord | None:
+    """What run.json says there; None if there is none, or it is of another run than overrides make alone.
+
+    Args:
+        id: of the run; None if that is not known.
+    """
+    with suppress(UserError):
+        record = RunDirectory(Path(directory)).read()
+        if record is not None and not record.departures and id in (None, record.id):
+            return record
+    return None
 
 
 def failed_before(reason: str | None) -> str:

@@ -13,7 +13,7 @@ from runner.config.sweep import SearchSpec
 from runner.errors import ConfigError
 from runner.rows import Rows
 from runner.rundir import RunDirectory
-from runner.sweep.driver import Sweep, failed_before
+from runner.sweep.driver import Sweep, failed_before, own_record
 from runner.sweep.objective import check_measured, measured_on_the_way
 from runner.sweep.record import Status, Trial
 from runner.sweep.space import Space
@@ -85,7 +85,11 @@ class SearchSweep(Sweep):
         if task is None:
             return None
         self._steps[trial.number] = []
-        rows = [] if task.launch.experiment.run.fresh else self._earlier_rows(trial)
+        rows = () if task.launch.experiment.run.fresh else self._earlier_rows(trial)
+        if not self._is_interrupted(trial):
+            for row in rows:
+                self._report(trial, row)
+            return task
         if not any(self._heed(trial, row) for row in rows):
             return task
         self.started(task)
@@ -133,9 +137,15 @@ class SearchSweep(Sweep):
 
     def _earlier_rows(self, trial: Trial) -> Iterator[Mapping[str, Any]]:
         """What a run had measured before this search came to it, or was interrupted."""
-        if self._watched is not None and trial.run is not None:
+        if self._watched and trial.run and own_record(trial.run, trial.id):
             directory = RunDirectory(Path(trial.run))
             yield from Rows(directory.rows, copy=directory.rows_copy).read()
+
+    def _is_interrupted(self, trial: Trial) -> bool:
+        """Whether its run has neither ended nor is being worked on."""
+        record = own_record(str(trial.run), trial.id)
+        is_open = record is not None and record.status in ("running", "stopped")
+        return is_open and not RunDirectory(Path(str(trial.run))).is_locked()
 
     def _heed(self, trial: Trial, row: Mapping[str, Any]) -> str | None:
         """Tells the study of a row; returns why the trial has to stop, if it has."""
@@ -164,9 +174,10 @@ class SearchSweep(Sweep):
         return row[str(self._watched).partition("/")[2]]
 
     def _is_watched(self, row: Mapping[str, Any]) -> bool:
-        phase = self.experiment.phases.get(row["phase"])
+        phase = self.experiment.phases.get(str(row.get("phase")))
         split, _, metric = (self._watched or "").partition("/")
-        return phase is not None and phase.trains and row["split"] == split and metric in row
+        is_of_split = row.get("split") == split and {"step", metric} <= row.keys()
+        return phase is not None and phase.trains and is_of_split
 
     def _check_runs(self) -> None:
         """Configs have changed, or are not known: the study's trials have to be the same runs yet.

@@ -169,7 +169,7 @@ class Live(_Common):
     def trial_advanced(self, trial: Trial, row: Mapping[str, Any]) -> None:
         place = ("phase", "split", "step", "epoch", "steps_per_s", "time")
         numbers = {name: value for name, value in row.items() if name not in place}
-        latest = {f"{row['split']}/{name}": one for name, one in numbers.items()}
+        latest = {f"{row.get('split')}/{name}": one for name, one in numbers.items()}
         # Replaced, since it may be drawn at this moment.
         self._latest = {
             **self._latest,

@@ -275,20 +275,23 @@ def test_a_trial_on_a_cluster_is_pruned_by_its_rows(
     assert statuses(workdir) == ["finished", "pruned"]
 
 
-def test_rows_of_the_run_that_is_moved_aside_are_not_those_of_the_trial(tmp_path: Path) -> None:
+def test_rows_of_another_run_in_its_place_are_not_those_of_the_trial(tmp_path: Path) -> None:
     directory, told = RunDirectory(tmp_path), list[Any]()
     sweep: Any = SimpleNamespace(told=lambda task, row: told.append(row.content["step"]))
 
-    def begin(started: str, *steps: int) -> None:
+    def begin(started: str, *steps: int, id: str = "1") -> None:
         sitting = Sitting(started=started, host="here", pid=1, command=[], from_step=0)
         with directory.locked():
-            directory.write(RunRecord(id="1", name="one", sittings=[sitting]))
+            directory.write(RunRecord(id=id, name="one", sittings=[sitting]))
         directory.rows.write_text("".join(f'{{"step": {step}}}\n' for step in steps))
 
     begin("yesterday", 10, 20)
     run = SimpleNamespace(dir=str(tmp_path), fresh=True)
-    task: Any = SimpleNamespace(launch=SimpleNamespace(experiment=SimpleNamespace(run=run)))
+    launch = SimpleNamespace(experiment=SimpleNamespace(run=run), id="1")
+    task: Any = SimpleNamespace(launch=launch)
     trial = _AtWork(task, _beginning(run.dir))
+    assert (trial.tell(sweep), told) == (False, [])
+    begin("today", 30, id="2")
     assert (trial.tell(sweep), told) == (False, [])
     begin("today", 10)
     assert (trial.tell(sweep), told) == (False, [10])

@@ -25,6 +25,7 @@ from runner.config.hydra import experiment_of
 from runner.config.schema import RunSpec
 from runner.errors import ConfigError, shown
 from runner.record import RunRecord, Sitting
+from runner.rundir import RunDirectory
 from runner.sweep import plugins
 from runner.sweep.record import SweepRecord, Trial
 from runner.sweep.search import SearchSweep
@@ -239,6 +240,17 @@ def finish(trial: Trial, values: object, names: Iterable[str]) -> None:
     record = RunRecord(id="lab", name="lab", status="finished", sittings=[sitting], result=result)
     Path(str(trial.run)).mkdir(parents=True, exist_ok=True)
     Path(str(trial.run), "run.json").write_text(json.dumps(asdict(record)))
+
+
+def interrupt(
+    trial: Trial, *rows: dict[str, Any], id: str = "lab", status: Any = "running"
+) -> None:
+    """Leaves what a run leaves whose process was lost on its way."""
+    directory = RunDirectory(Path(str(trial.run)))
+    sitting = Sitting(started="", host="", pid=0, command=[], outcome="OOM")
+    with directory.locked():
+        directory.write(RunRecord(id=id, name="lab", status=status, sittings=[sitting]))
+    directory.rows.write_text("".join(json.dumps(one) + "\n" for one in rows))
 
 
 # --- going on -------------------------------------------------------------------------------------------
@@ -467,10 +479,8 @@ def test_only_what_the_objective_measures_while_training_prunes(workdir: Path) -
 def test_what_a_run_measured_before_is_told_once(workdir: Path) -> None:
     lab, task = prepared()
     assert lab.sweep.told(task, Row(content=row(1, 0.9))) is None
-    rows = "".join(json.dumps(row(step, 0.9)) + "\n" for step in (1, 2))
-    run = Path(str(lab.sweep.record.trial(3).run))
-    run.mkdir(parents=True)
-    (run / "metrics.jsonl").write_text(rows)  # Killed before this was told, or at work elsewhere.
+    # Killed before this was told, or at work elsewhere.
+    interrupt(lab.sweep.record.trial(3), *(row(step, 0.9) for step in (1, 2)))
     again = Lab(space(*SPACE), *MEDIAN)
     again.sweep.begin()
     task = next(again.sweep.tasks())
@@ -490,9 +500,7 @@ def test_a_trial_that_was_to_stop_when_the_search_was_killed_is_not_begun_again(
     told = [lab.sweep.told(task, Row(content=one)) for one in rows]
     reason = "validation/accuracy 0.1 at step 2, where others were better"
     assert told == [None, reason, None]
-    run = Path(str(lab.sweep.record.trial(3).run))
-    run.mkdir(parents=True)
-    (run / "metrics.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    interrupt(lab.sweep.record.trial(3), *rows)
     again = Lab(space(*SPACE), *MEDIAN, rows=lambda trial: [0.5, 0.6, 0.7])
     assert (again.go(), again.begun) == (0, [4, 5])
     pruned = again.sweep.record.trial(3)
@@ -501,12 +509,46 @@ def test_a_trial_that_was_to_stop_when_the_search_was_killed_is_not_begun_again(
     assert again.trials()[3].intermediate_values == {0: 0.5, 1: 0.1}
 
 
+BAD = tuple(row(step, value) for step, value in enumerate((0.5, 0.1), start=1))
+
+
+def test_a_trial_that_failed_is_tried_again_although_others_are_better(workdir: Path) -> None:
+    lab, task = prepared()
+    interrupt(lab.sweep.record.trial(3), *BAD, status="failed")
+    lab.sweep.told(task, Failure(status="failed", reason="OOM"))
+    lab.sweep.ended(task, None)
+    lab.sweep.close()
+    again = Lab(space(*SPACE), *MEDIAN, "sweep.retry_failed=true", rows=lambda trial: [0.9] * 3)
+    assert again.go() == 0
+    assert len(again.begun) == 3
+    assert sorted(again.statuses()) == ["finished"] * 6
+
+
+def test_a_trial_that_is_at_work_elsewhere_is_not_called_pruned(workdir: Path) -> None:
+    lab, _ = prepared()
+    trial = lab.sweep.record.trial(3)
+    interrupt(trial, *BAD)
+    again = Lab(space(*SPACE), *MEDIAN)
+    again.sweep.begin()
+    with RunDirectory(Path(str(trial.run))).locked():
+        assert next(again.sweep.tasks()).number == 3
+    again.sweep.close()
+
+
+def test_what_another_run_measured_in_its_place_is_not_told(workdir: Path) -> None:
+    lab, _ = prepared()
+    interrupt(lab.sweep.record.trial(3), *BAD, id="other")
+    again = Lab(space(*SPACE), *MEDIAN)
+    again.sweep.begin()
+    assert next(again.sweep.tasks()).number == 3
+    assert again.trials()[3].intermediate_values == {}
+    again.sweep.close()
+
+
 def test_what_a_run_measured_that_is_moved_aside_is_not_told(workdir: Path) -> None:
     lab, task = prepared("run.fresh=true")
     lab.sweep.close()
-    run = Path(task.launch.experiment.run.dir)
-    run.mkdir(parents=True)
-    (run / "metrics.jsonl").write_text(json.dumps(row(1, 0.9)) + "\n")
+    interrupt(lab.sweep.record.trial(3), row(1, 0.9))
     again = Lab(space(*SPACE), *MEDIAN, "run.fresh=true")
     again.sweep.begin()
     task = next(again.sweep.tasks())
