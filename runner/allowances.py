@@ -15,8 +15,8 @@ from pathlib import Path
 
 from runner.errors import ConfigError, shown, suggestion
 
-VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
-"""The name of a variable of the environment, as a pattern."""
+VARIABLE = r"(?!(?i:null|nan|inf|true|false)\b)[A-Za-z_][A-Za-z0-9_]*"
+"""The name of a variable of the environment, as a pattern: of those that OmegaConf takes for a name."""
 _PREFIX = "oc.env:"
 _PROJECT = Path("pyproject.toml")
 _GIVE = "give a dotted name, such as my_package.MyModel, or a variable of the environment as oc.env:NAME"

@@ -33,7 +33,7 @@ _LONG = 100
 """Characters."""
 _KEY = r"\$\{(?:run_id:|\.*[\w-]+(?:\.[\w-]+|\[[\w-]+\])*)\}"
 """To a key, or the id of the run, which every run directory has in it."""
-_DEFAULT = r"(?:,[A-Za-z0-9_ ./:@%+-]+)?"
+_DEFAULT = r"(?:, *[A-Za-z0-9_./:@%+-][A-Za-z0-9_ ./:@%+-]*)?"
 """What stands for a variable that is not set: nothing in it means anything to OmegaConf."""
 _ENVIRONMENT = rf"\$\{{oc\.env:(?P<variable>{VARIABLE}){_DEFAULT}\}}"
 _REFERENCE = re.compile(rf"{_KEY}|(?P<decoded>\$\{{oc\.decode:)?{_ENVIRONMENT}(?(decoded)\}})")

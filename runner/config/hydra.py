@@ -82,6 +82,7 @@ def register() -> None:
 def register_resolvers() -> None:
     """Tells OmegaConf what the runner's own interpolations mean."""
     OmegaConf.register_new_resolver("oc.env", _from_environment, replace=True)
+    OmegaConf.register_new_resolver("oc.decode", _decode, replace=True)
     # A launcher takes the resolvers to its processes, and with them what is allowed.
     for name, resolve in _RESOLVERS.items():
         resolver = partial(_resolve, resolve, additions())
@@ -235,6 +236,13 @@ def _from_environment(
     remember(value, name=name)
     _READ[name] = value
     return value
+
+
+def _decode(text: Any, *, _parent_: Any, _node_: Any) -> Any:
+    """As OmegaConf's own, but what it is given is data: a variable leads to no other one."""
+    if "${" in str(text):
+        raise ValueError("what it is given refers to something else, which is not looked up")
+    return oc.decode(text, _parent_, _node_)
 
 
 def _resolve(resolve: Callable[[DictConfig], str], allow: list[str], *, _root_: DictConfig) -> str:

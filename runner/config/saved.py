@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from runner.config.compose import plain_errors
-from runner.config.environment import settings_id, variables_of
+from runner.config.environment import settings_id, variables_beside_data
 from runner.config.foreign import check_content, check_overrides, load
 from runner.config.hydra import CONFIG_NAME, VERSION_BASE, config_directory, job_part, register
 from runner.errors import ConfigError
@@ -36,6 +36,8 @@ def saved_config(
         ConfigError: there is no saved config, it cannot be read, it holds more than data, or the
             environment makes another one of it.
     """
+    if "${" in str(run):
+        raise ConfigError(f"RUN={run}: reads as an interpolation; give the folder another name")
     config = recompose(_read(run), [])
     for overrides in amendments:
         check_overrides(overrides, f"RUN={run}: run.json")
@@ -78,7 +80,7 @@ def _check_settings(config: DictConfig, settings: str, *, run: Path) -> None:
     with plain_errors([]):
         now = settings_id(config)
     if now not in (settings, None):
-        names = ", ".join(variables_of(config))
+        names = ", ".join(variables_beside_data(config))
         raise ConfigError(
             f"RUN={run}: the environment no longer gives what it did for {names}, or the config was edited; "
             "set it as it was, and give what is to change as key=value"
@@ -90,6 +92,7 @@ def _replacing_groups(content: dict[str, Any], overrides: Sequence[str]) -> list
 
     A saved config has no list of defaults in which Hydra could replace the choice made before.
     """
+    _check_groups(overrides)
     chosen = _chosen_groups(overrides)
     # A group inside another one stands in the list of defaults that the other one brings.
     outer = [one for one in chosen if not any(one.startswith(f"{other}/") for other in chosen)]
@@ -103,6 +106,18 @@ def _replacing_groups(content: dict[str, Any], overrides: Sequence[str]) -> list
             raise ConfigError(f"{chosen[group]}: a saved config has no {group} to replace; {fix}")
     added = {chosen[group]: f"+{chosen[group]}" for group in outer}
     return [added.get(override, override) for override in overrides]
+
+
+def _check_groups(overrides: Sequence[str]) -> None:
+    """Raises: ConfigError: which member of a group is chosen would be read from somewhere.
+
+    The config that comes of it does not tell from where, and it may be that nobody allowed it.
+    """
+    for one in OverridesParser.create().parse_overrides(list(overrides)):
+        if Path(config_directory(), one.key_or_group).is_dir() and "$" in str(one.input_line):
+            raise ConfigError(
+                f"{one.input_line}: give {one.key_or_group} by the name of its member"
+            )
 
 
 def _chosen_groups(overrides: Sequence[str]) -> dict[str, str]:

@@ -29,7 +29,7 @@ from runner.sweep.on_slurm import Slurm
 from runner.sweep.open import opened, without_sweep
 from runner.sweep.pool import Pool
 from runner.sweep.search import SearchSweep, search_spec
-from runner.sweep.space import check_values, read_space
+from runner.sweep.space import check_space, check_values, read_space
 from runner.sweep.study import check_available
 from runner.sweep.trial import Task, work
 
@@ -84,6 +84,7 @@ class Search(_Sweeper):
             experiment = experiment_of(self._config)
             check_place(experiment, self._config.hydra)
             spec = search_spec(experiment)
+            check_space(self._config.sweep)
         check_available()
         if spec.pruner != "none" and not isinstance(self._launcher, RunnerLauncher):
             reason = (

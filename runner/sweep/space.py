@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 
-from runner.errors import ConfigError, suggestion
+from runner.errors import ConfigError, shown, suggestion
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -136,6 +137,19 @@ def read_space(
     if reader.problems:
         raise ConfigError(reader.problems)
     return Space(tuple(reader.fixed.values()), dict(reader.dimensions.values()))
+
+
+def check_space(sweep: DictConfig) -> None:
+    """Looks at what a config says of the space, its interpolations unresolved.
+
+    Raises:
+        ConfigError: there are some: what came of them would be read once more, as an override.
+    """
+    content: Any = OmegaConf.to_container(sweep)
+    space = content.get("space")
+    if "$" in str(space):
+        fix = "takes no interpolation; give that on the command line"
+        raise ConfigError(f"sweep.space={shown(space)}: {fix}")
 
 
 def check_values(overrides: Sequence[Override]) -> None:

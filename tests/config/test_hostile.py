@@ -210,18 +210,28 @@ def test_a_variable_that_is_allowed(
         launch(workdir / ".hydra")
 
 
-@pytest.mark.parametrize("value", ["${oc.env:HOME}", "${boom:}", "$", "os.system"])
+@pytest.mark.parametrize(
+    "value", ["${oc.env:HOME}", "[1,${oc.env:HOME}]", "${boom:}", "$", "os.system"]
+)
+@pytest.mark.parametrize("way", ["${oc.env:DATA}", "${oc.decode:${oc.env:DATA}}"])
 def test_what_a_variable_that_is_allowed_gives_is_data(
-    value: str, base: dict[str, Any], evil: None, workdir: Path, monkeypatch: pytest.MonkeyPatch
+    value: str,
+    way: str,
+    base: dict[str, Any],
+    evil: None,
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("runner.redaction._names", {})
+    names: dict[str, str] = {}
+    monkeypatch.setattr("runner.redaction._names", names)
     monkeypatch.setenv("DATA", value)
     key = "model._target_" if value == "os.system" else "model.activation"
-    text = "${oc.env:DATA}{boom:}" if value == "$" else "${oc.env:DATA}"
+    text = f"{way}{{boom:}}" if value == "$" else way
     save(workdir, changed(base, {key: text}))
     with allowing(["oc.env:DATA"]):
         refused(load, workdir)
         refused(launch, workdir / ".hydra")
+    assert set(names.values()) <= {"DATA"}
 
 
 @pytest.mark.parametrize("name", hostile.TEXTS)
@@ -272,16 +282,27 @@ def test_a_folder_of_configs(
         'space: {seed: "1,2", ++run.dir: ../made}',
         'space: {seed: "1,2"}\n  storage: sqlite:///../made',
         'space: {seed: "1,2"}\n  storage: mysql://localhost:1/made',
+        "space: {model.activation: 'choice(${oc.env:DATA},relu)'}",
+        r"space: {model.activation: 'choice($\{oc.env:HOME\},relu)'}",
+        r"space: {model.activation: '\$\{boom:\}', seed: '1,2'}",
+        "space: {'model.${oc.env:DATA}': 'choice(selu,relu)'}",
     ],
 )
 def test_a_search_that_leads_elsewhere(
-    sweep: str, cli: Callable[..., Any], evil: None, workdir: Path
+    sweep: str,
+    cli: Callable[..., Any],
+    evil: None,
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("runner.redaction._names", {})
+    monkeypatch.setenv("DATA", "activation")
     folder = workdir / "conf/experiment"
     folder.mkdir(parents=True)
     text = f"# @package _global_\ndefaults: [override /sweep: optuna]\nsweep:\n  n_trials: 2\n  {sweep}\n"
     (folder / "mine.yaml").write_text(text)
     asked = ("-m", "--config-dir", "conf", "experiment=mine", "debug=smoke", "run={max_time: 1h}")
+    asked = ("--allow", "oc.env:DATA", *asked)
     done = cli(*asked)
     assert done.code == 2, done.out
     assert "on the command line" in done.err

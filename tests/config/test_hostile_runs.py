@@ -115,6 +115,9 @@ def test_a_record_that_is_none(text: str, run: Path, cli: Command) -> None:
             "name=$\\{oc.env\\:HOME\\}",
             "+optimizer.name='${oc.env:HOME}'",
         ),
+        *(f"{one}=${{oc.env:DATA}}" for one in ("model", "+model", "optimizer", "+phases")),
+        *("+optimizer/learning_rate=${oc.env:DATA}", "model=$\\{oc.env:DATA\\}"),
+        *("optimizer@model=${oc.env:DATA}", "'+model=${oc.env:DATA}'"),
         *(
             "name=../x",
             "seed=",
@@ -125,7 +128,12 @@ def test_a_record_that_is_none(text: str, run: Path, cli: Command) -> None:
         ),
     ],
 )
-def test_overrides_that_a_run_says_it_was_resumed_with(override: str, run: Path) -> None:
+def test_overrides_that_a_run_says_it_was_resumed_with(
+    override: str, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: dict[str, str] = {}
+    monkeypatch.setattr("runner.redaction._names", names)
+    monkeypatch.setenv("DATA", "constant" if "rate" in override else "adam")
     rewrite(run, overrides=[override], changes=[CHANGE])
     record = RunDirectory(run).read()
     assert record is not None
@@ -133,6 +141,15 @@ def test_overrides_that_a_run_says_it_was_resumed_with(override: str, run: Path)
         resumption_of(run, [])
     with pytest.raises(ConfigError):
         evaluation_of(run, [], checkpoint=None, amendments=record.amendments)
+    assert names == {}
+
+
+def test_a_folder_whose_name_leads_elsewhere(run: Path, cli: Command) -> None:
+    odd = run.rename("${oc.env:DATA}")
+    for command in ("resume", "evaluate"):
+        done = cli(command, str(odd))
+        assert (done.code, done.out) == (2, "")
+        assert "reads as an interpolation; give the folder another name" in done.err
 
 
 def test_overrides_may_take_what_is_allowed_from_the_environment(
