@@ -70,8 +70,8 @@ def _check_measured(experiment: Experiment) -> None:
     idle: list[str] = []
     for name, phase in experiment.phases.items():
         which = getattr(phase, "restore", None)
-        is_number = isinstance(which, int) or which in RESTORE_WORDS
-        if is_number and not any(Path(place).glob("*.index")):
+        is_of_place = isinstance(which, int) or which in RESTORE_WORDS
+        if is_of_place and not any(Path(place).glob("*.index")):
             given = f" ({', '.join(idle)})" if idle else ""
             raise ConfigError(
                 f"phases.{name}.restore={which}: no phase before it takes a step{given}, and {place} "

@@ -53,6 +53,8 @@ class Sitting:
             raise ValueError(f"overrides are {self.overrides!r}")
         if not isinstance(self.data, dict):
             raise ValueError(f"data is {self.data!r}")
+        if not isinstance(self.settings, str | None):
+            raise ValueError(f"settings is {self.settings!r}")
         for change in self.changes:
             change_from_json(change)
 

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from runner import numerics, provenance, quiet
 from runner.checkpoint.manifest import read_manifests
 from runner.config import Experiment
+from runner.config.environment import variables_of
 from runner.config.resolved import resolved
 from runner.data import digests
 from runner.engine.spec import available_cores
@@ -265,9 +266,10 @@ def _move_aside(directory: RunDirectory, observer: SessionObserver) -> None:
 def _check_same_run(launch: Launch, record: RunRecord, directory: RunDirectory) -> None:
     if record.id != launch.id:
         if launch.settings is not None and launch.settings == record.settings:
+            allow = " ".join(f"--allow oc.env:{name}" for name in variables_of(launch.config))
             raise ConfigError(
                 f"run.dir={directory.path}: holds run {record.id}, which this is but for where data or "
-                f"checkpoints stand; runner resume {directory.path} goes on with it"
+                f"checkpoints stand; runner resume {directory.path} {allow} goes on with it"
             )
         raise ConfigError(
             f"run.dir={directory.path}: holds run {record.id} of another config, this is {launch.id}; "

@@ -221,7 +221,7 @@ def test_the_first_command_of_a_run_that_was_moved_tells_how_to_go_on(
     for command in commands:
         assert cli(*command, "run.dir=moved").err == (
             f"runner: run.dir=moved: holds run {first.id}, which this is but for where data or checkpoints "
-            "stand; runner resume moved goes on with it\n"
+            "stand; runner resume moved --allow oc.env:DATA goes on with it\n"
         )
     assert "of another config" in cli(*OWN, "run.dir=moved", "seed=5").err
 
@@ -254,6 +254,31 @@ def test_another_value_is_told_where_the_run_is_reproduced(monkeypatch: pytest.M
         "the environment no longer gives what it did for RATE, or the config was edited"
     ]
     assert not found.is_identical
+
+
+def test_what_a_resume_took_is_compared_with_what_it_takes_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    interrupt(*HERE)
+    monkeypatch.setenv("RATE", "0.1")
+    resume("here", RATE, allow=BOTH)
+    monkeypatch.setenv("RATE", "0.25")
+    assert not reproduce("here", allow=BOTH).is_identical
+    monkeypatch.setenv("RATE", "0.1")
+    found = reproduce("here", allow=BOTH)
+    assert (found.is_identical, found.matters) == (True, [])
+
+
+def test_a_group_is_not_chosen_by_a_variable(
+    cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIND", "sgd")
+    interrupt(*HERE)
+    done = cli("resume", "here", "optimizer=${oc.env:KIND}", *ALLOW, "--allow", "oc.env:KIND")
+    assert done.code == 2
+    assert done.err == (
+        "runner: optimizer=${oc.env:KIND}: give optimizer by the name of its member\n"
+    )
 
 
 def test_what_a_resume_changes_is_kept_by_its_variable(
@@ -324,6 +349,10 @@ def test_settings_are_those_that_count(monkeypatch: pytest.MonkeyPatch) -> None:
     size = 'data.batch_size="${oc.decode:${oc.env:SIZE}}"'
     assert settings(size, SIZE="5") != settings(size, SIZE="6")
     assert settings("data.x=x.npy", "data.y=y.npy") is None
+    place = "model.activation=${checkpoint.directory}"
+    assert settings(place) == settings(place, "checkpoint.directory=there")
+    leads = "model.activation=${data.x}"
+    assert settings(leads, DATA="one") != settings(leads, DATA="two")
 
 
 def test_a_run_that_does_not_tell_its_settings_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from runner.config.expansion import check_expansion
 from runner.config.foreign import variables
-from runner.config.hydra import experiment_of, job_part
+from runner.config.hydra import job_part, plain
 from runner.config.identity import run_id
+from runner.config.resolved import resolved
+from runner.config.schema import load
 from runner.errors import ConfigError
 
 _HOME = "<run>"
@@ -25,42 +28,35 @@ def settings_id(config: DictConfig) -> str | None:
     Raises:
         ConfigError, OmegaConfBaseException: the config is not right.
     """
-    if not variables(_written(config)):
+    if not variables_of(config):
         return None
+    job = job_part(config)
+    OmegaConf.update(job, "run.dir", _HOME, force_add=True)
+    OmegaConf.update(job, "checkpoint.directory", f"{_HOME}/checkpoints", force_add=True)
+    check_expansion(OmegaConf.to_container(job))
+    # Each by itself, since a variable that only data are found by may not be set any more.
+    content = {str(key): _resolved(job, key) for key in job if key != "data"}
     try:
-        return _id(OmegaConf.create(_counted(config)))
+        return _id({**content, "data": resolved(job, run=_HOME)["data"]})
     except ConfigError:
-        return _id(job_part(config))
+        return _id(plain(job))
 
 
 def variables_of(config: DictConfig) -> list[str]:
-    """The variables that it takes values from; those that count, if there are any."""
-    return variables(_counted(config)) or variables(_written(config))
+    """The variables that it takes values from."""
+    return variables(OmegaConf.to_container(job_part(config)))
 
 
-def _id(config: DictConfig) -> str:
-    OmegaConf.update(config, "run.dir", _HOME, force_add=True)
-    experiment = experiment_of(config)
-    checkpoint = replace(experiment.checkpoint, directory=_HOME)
-    return run_id(replace(experiment, checkpoint=checkpoint), home=_HOME)
+def variables_beside_data(config: DictConfig) -> list[str]:
+    """Those of them by which it is another config; all, if there are none such."""
+    written: Any = OmegaConf.to_container(job_part(config))
+    return variables({**written, "data": None}) or variables(written)
 
 
-def _written(config: DictConfig) -> Any:
-    return OmegaConf.to_container(job_part(config))
+def _resolved(config: DictConfig, key: Any) -> Any:
+    value = config[key]
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
-def _counted(config: DictConfig) -> dict[str, Any]:
-    written = _written(config)
-    return {**written, "data": _without_texts(written.get("data"))}
-
-
-def _without_texts(value: Any) -> Any:
-    """With the names of variables in the place of what they give for texts."""
-    match value:
-        case dict():
-            return {name: _without_texts(item) for name, item in value.items()}
-        case list():
-            return [_without_texts(item) for item in value]
-        case str() if variables(value) and "${oc.decode:" not in value:
-            return value.replace("${", "{")
-    return value
+def _id(content: Mapping[str, Any]) -> str:
+    return run_id(load(content), home=_HOME)

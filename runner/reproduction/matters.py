@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from runner import numerics, provenance, worktree
 from runner.config import Experiment
-from runner.config.environment import settings_id, variables_of
+from runner.config.environment import settings_id, variables_beside_data
 from runner.data import Data, digests, load
 from runner.errors import shown
 from runner.phases import Train
@@ -130,12 +130,14 @@ def matters(
 def _config(
     record: RunRecord, id: str, settings: Sequence[tuple[DictConfig, str | None]]
 ) -> Iterator[str]:
-    known = [(config, then) for config, then in settings if then is not None]
-    others = [config for config, then in known if settings_id(config) != then]
-    if others:
-        names = ", ".join(sorted({name for config in others for name in variables_of(config)}))
-        yield f"the environment no longer gives what it did for {names}, or the config was edited"
-    elif id != record.id and settings[0] not in known:
+    others = [
+        config for config, then in settings if then is not None and settings_id(config) != then
+    ]
+    names = sorted({name for config in others for name in variables_beside_data(config)})
+    if names:
+        told = ", ".join(names)
+        yield f"the environment no longer gives what it did for {told}, or the config was edited"
+    elif id != record.id and (others or settings[0][1] is None):
         yield f"the saved config is that of run {id} by now, was {record.id}: it was edited"
 
 

@@ -110,7 +110,7 @@ def plan_of(run: Path) -> Plan:
     return Plan(
         run=run,
         record=record,
-        directory=run / FOLDER / now.key([id, *map(vars, parts)]),
+        directory=run / FOLDER / now.key([*map(id_of, configs), *map(vars, parts)]),
         parts=parts,
         matters=matters(
             experiments[-1],
