@@ -230,7 +230,8 @@ def _from_environment(
     Args:
         kept: values from elsewhere, which come before those of this process.
     """
-    value = kept.get(name, os.environ.get(name))
+    # On another machine, what came along is not there any more once resolvers were registered anew.
+    value = kept.get(name, os.environ.get(name, _READ.get(name)))
     if value is None:
         return oc.env(name, *default)
     remember(value, name=name)

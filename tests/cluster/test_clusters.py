@@ -272,9 +272,10 @@ SHORT = ("engine.threads=1", "engine.compile=graph", "phases.train.until.epochs=
 
 def test_what_a_trial_needs_comes_along(workdir: Path, launch: Launches, cluster: Cluster) -> None:
     (workdir / "needy.py").write_text(NEEDY)
-    asked = (*OWN, *SHORT, "+model.note=${oc.env:RUNNER_TEST_NOTE},other")
+    size = 'data.batch_size="${oc.decode:${oc.env:RUNNER_TEST_SIZE}}"'
+    asked = (*OWN, *SHORT, "+model.note=${oc.env:RUNNER_TEST_NOTE},other", size)
     note = f"known-{secrets.token_hex()}"
-    environment = {**cluster.environment, "RUNNER_TEST_NOTE": note}
+    environment = {**cluster.environment, "RUNNER_TEST_NOTE": note, "RUNNER_TEST_SIZE": "128"}
     code, printed = launch(*asked, launcher=cluster.launcher, environment=environment).end()
     assert code == 1, printed
     assert "\n1 finished, 1 failed\n" in printed, printed

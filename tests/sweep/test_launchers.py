@@ -342,6 +342,8 @@ def test_what_was_read_of_the_environment_goes_along(monkeypatch: pytest.MonkeyP
         "import pickle, sys; from omegaconf import OmegaConf;"
         "from omegaconf.basecontainer import BaseContainer;"
         "BaseContainer._resolvers['oc.env'] = pickle.loads(bytes.fromhex(sys.argv[1]));"
+        "print(OmegaConf.create({'note': '${oc.env:RUNNER_TEST_NOTE}'}).note);"
+        "from runner.config.hydra import register_resolvers; register_resolvers();"
         "print(OmegaConf.create({'note': '${oc.env:RUNNER_TEST_NOTE}'}).note)"
     )
     environment = {name: one for name, one in os.environ.items() if name != "RUNNER_TEST_NOTE"}
@@ -352,4 +354,4 @@ def test_what_was_read_of_the_environment_goes_along(monkeypatch: pytest.MonkeyP
         cwd=REPOSITORY,
         env=environment,
     )
-    assert (done.stdout, done.stderr) == ("battery-staple\n", "")
+    assert (done.stdout, done.stderr) == ("battery-staple\n" * 2, "")
