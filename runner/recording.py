@@ -72,15 +72,19 @@ def checkpoint_place(experiment: Experiment) -> str:
     return str(Path(experiment.checkpoint.directory).absolute()) if is_outside else place
 
 
-def compare(record: RunRecord, present: dict[str, Any], *, data: dict[str, str]) -> None:
+def compare(
+    record: RunRecord, present: dict[str, Any], *, data: dict[str, str], edited: str | None = None
+) -> None:
     """Keeps to what the first sitting chose, and tells of what cannot be kept to, and of other data.
 
     Args:
+        edited: what to tell of its config, if that was.
         present: the numerics of this process; see `runner.numerics`.
         data: a hash of each part; see `runner.data.digests`.
     """
     record.numerics = record.numerics or present
-    reasons = numerics.differences(record.numerics, present)
+    reasons = [edited] if edited else []
+    reasons += numerics.differences(record.numerics, present)
     sitting = record.sittings[-1]
     before = next((one.data for one in reversed(record.sittings[:-1]) if one.data), data)
     changed = {change["key"] for change in sitting.changes} - {"data.batch_size"}

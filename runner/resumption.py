@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from runner.checkpoint.manifest import read_manifests
 from runner.config.changes import Change, changes_between
 from runner.config.foreign import check_content
-from runner.config.hydra import experiment_of, job_part, plain
+from runner.config.hydra import experiment_of, id_of, job_part, plain
 from runner.config.obstacles import Reached
 from runner.config.resolved import resolved
 from runner.config.saved import recompose, saved_config
@@ -35,6 +35,8 @@ class Resumption:
     """What becomes another value by them."""
     num_sittings: int
     """How many there were when ``changes`` were found."""
+    edited: str | None = None
+    """What to tell of a saved config that is not the one that the run was begun with."""
 
     @property
     def departs(self) -> bool:
@@ -86,8 +88,20 @@ def resumption_of(directory: Path, overrides: Sequence[str]) -> tuple[DictConfig
     if problems:
         raise ConfigError(problems)
     return after, Resumption(
-        run=record.id, overrides=lasting, changes=changes, num_sittings=len(record.sittings)
+        run=record.id,
+        overrides=lasting,
+        changes=changes,
+        num_sittings=len(record.sittings),
+        edited=_edited(directory, record),
     )
+
+
+def _edited(directory: Path, record: RunRecord) -> str | None:
+    """Of one that takes values from the environment, its settings tell; see `runner.config.environment`."""
+    if any(sitting.settings for sitting in record.sittings):
+        return None
+    id = id_of(saved_config(directory))
+    return None if id == record.id else f"its saved config was edited, and is that of run {id} now"
 
 
 def _in_place(config: DictConfig, directory: Path, record: RunRecord) -> DictConfig:

@@ -223,7 +223,8 @@ def _work(
         compile, threads = built.engine.compile, built.threads
         spec = experiment.engine
         described = numerics.describe(spec, compile=compile, threads=threads, devices=devices())
-        compare(record, described, data=digests(built.data.sources))
+        edited = launch.resumption.edited if launch.resumption else None
+        compare(record, described, data=digests(built.data.sources), edited=edited)
         worker = Worker(
             experiment, built, directory=directory, record=record, observer=observer, stop=stop
         )

@@ -148,6 +148,21 @@ def test_a_checkpoint_directory_elsewhere_is_found_from_anywhere(
 # --- with changes -----------------------------------------------------------------------------------
 
 
+def test_a_saved_config_that_was_edited_is_told(workdir: Path) -> None:
+    for name in ("edited", "as-it-was"):
+        run(*SMALL, f"run.dir={name}")
+    path = Path("edited/.hydra/config.yaml")
+    text = path.read_text()
+    assert "dropout: 0.2" in text
+    path.write_text(text.replace("dropout: 0.2", "dropout: 0.5"))
+    for name in ("edited", "as-it-was"):
+        shutil.move(name, f"moved-{name}")
+        resume(f"moved-{name}", FOUR)
+    (reason,) = record("moved-edited")["sittings"][-1]["not_identical"]
+    assert reason.startswith("its saved config was edited, and is that of run ")
+    assert record("moved-as-it-was")["sittings"][-1]["not_identical"] == []
+
+
 def test_a_finished_run_trains_on(workdir: Path, cli: Callable[..., Any]) -> None:
     first = run(*HERE)
     ended = rows()
