@@ -288,7 +288,9 @@ def own_record(directory: str, id: str | None) -> RunRecord | None:
 def failed_before(reason: str | None) -> str:
     """What to tell of a trial that an earlier launch saw fail."""
     told = "failed before; sweep.retry_failed=true tries it again"
-    return f"{told}: {reason}" if reason else told
+    if reason is None or reason.startswith(told):
+        return reason or told
+    return f"{told}: {reason}"
 
 
 def _mark_failed(run: RunDirectory, how: str) -> None:

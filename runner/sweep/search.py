@@ -76,7 +76,7 @@ class SearchSweep(Sweep):
             if trial.status in ("finished", "failed"):
                 _, reason = self._look(trial)
             if trial.status == "failed":
-                trial.reason = failed_before(reason)
+                trial.reason = failed_before(reason or trial.reason)
         self._write()
 
     def task(self, trial: Trial) -> Task | None:

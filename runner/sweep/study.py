@@ -25,7 +25,8 @@ _STATUS: dict[str, Status] = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL"
 """How a trial stands in a sweep that stands so in the study."""
 
 # Attributes of a study or a trial, for this and for whoever looks at it.
-_OBJECTIVES, _OVERRIDES, _RUN, _SWEEP = "objectives", "overrides", "run", "sweep"
+_OBJECTIVES, _OVERRIDES, _SWEEP = "objectives", "overrides", "sweep"
+_RUN, _REASON = "run", "reason"
 _REPLACES = "replaces"
 
 
@@ -164,6 +165,7 @@ class Study:
 
         with _errors_told():
             self._asked[trial.number].set_user_attr(_RUN, trial.run)
+            self._asked[trial.number].set_user_attr(_REASON, trial.reason)
             match trial.status:
                 case "finished" if trial.values:
                     self._study.tell(trial.number, [trial.values[name] for name in self.objectives])
@@ -228,6 +230,7 @@ class Study:
             run=one.user_attrs.get(_RUN),
             values=values if status == "finished" else {},
             metrics=reported,
+            reason=one.user_attrs.get(_REASON),
         )
 
     def _check_objectives(self) -> None:

@@ -390,6 +390,13 @@ def test_a_wrong_config_fails_its_trial(workdir: Path) -> None:
     assert lab.go() == 1
     assert lab.states() == ["COMPLETE", "FAIL", "COMPLETE"]
     assert lab.sweep.record.trial(1).reason == "seed=2: is wrong"
+    again = lab
+    for _ in range(2):  # It left no run that could tell why.
+        again = Lab(again.sweep.space, trials=3)
+        assert again.go() == 1
+        assert again.sweep.record.trial(1).reason == (
+            "failed before; sweep.retry_failed=true tries it again: seed=2: is wrong"
+        )
 
 
 def test_a_trial_that_was_out_of_time_has_failed(workdir: Path) -> None:
