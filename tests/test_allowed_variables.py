@@ -111,7 +111,7 @@ def test_every_command_takes_what_is_allowed(
     assert refused.code == 2
     assert refused.err.endswith(
         "data.y=${oc.env:DATA}/y.npy: a saved config, or one from elsewhere, refers to its own keys only; "
-        "give the value, or allow it with --allow oc.env:DATA\n"
+        "allow it with --allow oc.env:DATA, or write the value there\n"
     )
     before = record("here")
     done = cli(*command, *ALLOW)
@@ -289,7 +289,7 @@ def test_what_a_resume_changes_is_kept_by_its_variable(
     allow = (*ALLOW, "--allow", "oc.env:RATE")
     longer = "phases.train.until.epochs=3"
     done = cli("resume", "here", RATE, longer, "seed=2", *allow[:2])
-    assert done.err.endswith("allow it with --allow oc.env:RATE\n")
+    assert done.err.endswith("allow it with --allow oc.env:RATE, or write the value there\n")
     done = cli("resume", "here", RATE, longer, *allow)
     assert done.code == 0, done.err
     assert "  optimizer.learning_rate: 0.001 -> <from the environment>\n" in done.out

@@ -203,7 +203,7 @@ def _refused(text: str) -> str | None:
         return "give the value"
     names = dict.fromkeys(one["variable"] for one in found if one["variable"])
     missing = " ".join(f"--allow oc.env:{name}" for name in names if not allows_variable(name))
-    return f"give the value, or allow it with {missing}" if missing else None
+    return f"allow it with {missing}, or write the value there" if missing else None
 
 
 def _hydra_keys(content: Any) -> Iterator[str]:

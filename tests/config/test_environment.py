@@ -66,7 +66,7 @@ def test_a_run_keeps_the_name_of_the_variable(cli: Callable[..., Any]) -> None:
     refused = cli("resume", "here")
     assert refused.err.endswith(
         "/here/.hydra/config.yaml: model.note=${oc.env:TOKEN}: a saved config, or one from elsewhere, "
-        "refers to its own keys only; give the value, or allow it with --allow oc.env:TOKEN\n"
+        "refers to its own keys only; allow it with --allow oc.env:TOKEN, or write the value there\n"
     )
     allowed = cli("resume", "here", "--allow", "oc.env:TOKEN")
     assert (allowed.code, allowed.err) == (0, "")
