@@ -30,8 +30,9 @@ from runner.report.console import Plain, plain_console
 from runner.rows import NewRows
 from runner.rundir import RunDirectory
 from runner.session import Launch
-from runner.sweep.driver import Sweep, own_record
+from runner.sweep.driver import Sweep
 from runner.sweep.launcher import RunnerLauncher
+from runner.sweep.standing import own_record
 from runner.sweep.trial import Failure, Row, Task, print_to, telling_failures
 
 H = TypeVar("H")

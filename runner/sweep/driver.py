@@ -16,13 +16,13 @@ from runner.config.sweep import SweepSpec
 from runner.engine.spec import available_cores
 from runner.errors import ConfigError, UserError
 from runner.interrupt import Interrupted, duration_s
-from runner.record import RunRecord
 from runner.redaction import remembered
 from runner.rundir import RunDirectory
 from runner.session import Launch
 from runner.sweep.objective import check_measured, objectives
 from runner.sweep.observer import SweepObserver
 from runner.sweep.record import RECORD, Status, SweepRecord, Trial
+from runner.sweep.standing import failed_before, mark_failed, own_record
 from runner.sweep.trial import Failure, Row, Task
 from runner.targets import hashes
 
@@ -170,7 +170,7 @@ class Sweep:
         trial.seconds = round(self.clock() - self._begun[task.number], 3)
         status, reason = self._outcome(trial, how)
         if status == "failed":
-            _mark_failed(RunDirectory(Path(str(trial.run))), str(reason))
+            mark_failed(RunDirectory(Path(str(trial.run))), str(reason))
         self._end(trial, status, reason)
         for twin in self._twins.pop((str(trial.run), str(trial.id)), []):
             twin.values, twin.metrics = dict(trial.values), dict(trial.metrics)
@@ -270,34 +270,3 @@ class Sweep:
 
     def _write(self) -> None:
         self.record.write(self.directory / RECORD)
-
-
-def own_record(directory: str, id: str | None) -> RunRecord | None:
-    """What run.json says there; None if there is none, or it is of another run than overrides make alone.
-
-    Args:
-        id: of the run; None if that is not known.
-    """
-    with suppress(UserError):
-        record = RunDirectory(Path(directory)).read()
-        if record is not None and not record.departures and id in (None, record.id):
-            return record
-    return None
-
-
-def failed_before(reason: str | None) -> str:
-    """What to tell of a trial that an earlier launch saw fail."""
-    told = "failed before; sweep.retry_failed=true tries it again"
-    if reason is None or reason.startswith(told):
-        return reason or told
-    return f"{told}: {reason}"
-
-
-def _mark_failed(run: RunDirectory, how: str) -> None:
-    """Lets the run tell itself that its process was lost."""
-    with suppress(UserError, OSError), run.locked():
-        record = run.read()
-        is_open = record is not None and record.status in ("running", "stopped")
-        if record is not None and record.sittings and is_open:
-            record.status, record.sittings[-1].outcome = "failed", how
-            run.write(record)

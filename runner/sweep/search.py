@@ -13,10 +13,11 @@ from runner.config.sweep import SearchSpec
 from runner.errors import ConfigError
 from runner.rows import Rows
 from runner.rundir import RunDirectory
-from runner.sweep.driver import Sweep, failed_before, own_record
+from runner.sweep.driver import Sweep
 from runner.sweep.objective import check_measured, measured_on_the_way
 from runner.sweep.record import Status, Trial
 from runner.sweep.space import Space
+from runner.sweep.standing import failed_before, own_record
 from runner.sweep.study import Study
 from runner.sweep.trial import Row, Task
 
