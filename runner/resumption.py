@@ -74,6 +74,7 @@ def resumption_of(directory: Path, overrides: Sequence[str]) -> tuple[DictConfig
     if record is None:
         raise ConfigError(f"RUN={directory}: no such directory with a run.json")
     saved = saved_config(directory, amendments=record.amendments, settings=record.settings)
+    edited = _edited(saved_config(directory) if record.amendments else saved, record)
     before = _in_place(saved, directory, record)
     requests = [one for one in overrides if _key(one) == _REQUEST]
     lasting = [one for one in overrides if one not in requests]
@@ -92,15 +93,18 @@ def resumption_of(directory: Path, overrides: Sequence[str]) -> tuple[DictConfig
         overrides=lasting,
         changes=changes,
         num_sittings=len(record.sittings),
-        edited=_edited(directory, record),
+        edited=edited,
     )
 
 
-def _edited(directory: Path, record: RunRecord) -> str | None:
-    """Of one that takes values from the environment, its settings tell; see `runner.config.environment`."""
+def _edited(first: DictConfig, record: RunRecord) -> str | None:
+    """What to tell if the config of the first launch is not what it was.
+
+    Of one that takes values from the environment, settings tell; see `runner.config.environment`.
+    """
     if any(sitting.settings for sitting in record.sittings):
         return None
-    id = id_of(saved_config(directory))
+    id = id_of(first)
     return None if id == record.id else f"its saved config was edited, and is that of run {id} now"
 
 
